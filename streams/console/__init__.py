@@ -1,0 +1,1 @@
+"""What people see of linked incidents: it reads the output only."""

@@ -1,0 +1,66 @@
+"""The rare facts that every partition needs: all shots and all actions, in one place.
+
+Each worker reads these topics whole. What a record of theirs counts as is said here, once, whatever number of
+partitions hear of it; an engine that starts later hears the history from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streams.core.events import Event, Outcome, Refused, ShotAlert, identity_of
+from streams.core.facts import Versions
+from streams.core.intake import Admitted
+from streams.core.rules import JoinRules
+from streams.core.windows import Expiry
+
+
+class Broadcast:
+    """The shots and actions of the last ``shot_memory_ms``, by identity."""
+
+    def __init__(self, rules: JoinRules) -> None:
+        self._rules = rules
+        self._facts: dict[tuple[str, ...], Versions[Event]] = {}
+        self._history: dict[tuple[str, ...], list[Admitted]] = {}
+        self._expiry: Expiry[tuple[str, ...]] = Expiry()
+        self._unfrozen: set[tuple[str, ...]] = set()
+        self._freezes: Expiry[tuple[str, ...]] = Expiry()
+
+    def feed(self, admitted: Admitted) -> Outcome:
+        """Take in one record and return what it counts as; raises `Refused` (``limit``) beyond ``max_shots``."""
+        identity = (admitted.topic, *identity_of(admitted.event))
+        versions = self._facts.get(identity)
+        if versions is None:
+            versions = self._begin(identity, admitted)
+        self._history[identity].append(admitted)
+        return versions.add(admitted.event, admitted.stamp_ms)
+
+    def _begin(self, identity: tuple[str, ...], admitted: Admitted) -> Versions[Event]:
+        if isinstance(admitted.event, ShotAlert):
+            self._count_shot(identity, admitted.stamp_ms)
+        versions: Versions[Event] = Versions()
+        self._facts[identity] = versions
+        self._history[identity] = []
+        self._expiry.add(admitted.stamp_ms + self._rules.shot_memory_ms, identity)
+        return versions
+
+    def _count_shot(self, identity: tuple[str, ...], stamp_ms: int) -> None:
+        self._unfrozen.difference_update(self._freezes.due(stamp_ms))
+        if len(self._unfrozen) >= self._rules.max_shots:
+            raise Refused(
+                "limit",
+                "alert_id",
+                f"{self._rules.max_shots} shots may change already; raise max_shots, or look who floods the topic",
+            )
+        self._unfrozen.add(identity)
+        self._freezes.add(stamp_ms + self._rules.incident_retention_ms, identity)
+
+    def history(self) -> Iterator[Admitted]:
+        """Hand out all that is remembered, for an engine that starts now."""
+        for records in self._history.values():
+            yield from records
+
+    def release(self, watermark_ms: int) -> None:
+        """Forget what is older than the memory of shots; the watermark is the smallest of the worker's partitions."""
+        for identity in self._expiry.due(watermark_ms):
+            del self._facts[identity], self._history[identity]

@@ -1,0 +1,358 @@
+"""One partition's fold: records in, linked incidents out.
+
+The engine holds what JOIN.md says must be known, and nothing more: shots, hits, reads and actions as facts with their
+stamps; of each incident what was attached when reads' time was up; what was said last. Its answers depend on which
+records it was given, never on their order, on repeats, or on how often `changes` was asked.
+
+Invariants:
+
+* ``join`` and ``hear`` only take in facts and mark which incidents may differ; ``changes`` says what differs;
+  ``release`` lets go of memory. Whoever drives the engine publishes the changes before it releases.
+* Nothing is released but by the watermark, and only when it is greater than the time in question: equal stamps may
+  still come.
+* A read that is let go has been judged for every shot and hit it could be evidence for; the verdict stays (`_Pair`).
+* Only a present fact retracts an incident. What is not known changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from streams.core.events import (
+    IncidentAction,
+    LinkedIncident,
+    Outcome,
+    PlateRead,
+    Refused,
+    ShotAlert,
+    VehicleHit,
+)
+from streams.core.facts import Version, Versions
+from streams.core.incidents import (
+    MAX_ACTIONS,
+    MAX_READS,
+    IncidentFacts,
+    Reporter,
+    StampedRead,
+    incident_id,
+    says_the_same,
+)
+from streams.core.intake import Admitted
+from streams.core.linking import is_evidence
+from streams.core.rules import JoinRules
+from streams.core.scoring import DEFAULT, Calibration
+from streams.core.site import Site
+from streams.core.windows import NEVER, Expiry, IntervalBuffer
+
+PairKey = tuple[str, str, str]
+"""Alert id, hit id, plate key."""
+HitKey = tuple[str, str]
+"""Plate key, hit id."""
+
+
+class _Pair:
+    """A shot and a hit that reads have linked: what was judged for good, and what was said last."""
+
+    __slots__ = ("attached", "incident_id", "left_out_from_ms", "said")
+
+    def __init__(self, identifier: str) -> None:
+        self.incident_id = identifier
+        self.attached: list[StampedRead] = []
+        self.left_out_from_ms: int | None = None
+        self.said: LinkedIncident | None = None
+
+
+class Engine:
+    """The join of one partition of hits and reads with all shots and actions."""
+
+    def __init__(self, site: Site, rules: JoinRules, calibration: Calibration = DEFAULT) -> None:
+        self._ramps = site.ramps
+        self._rules = rules
+        self._reporter = Reporter(site, rules, calibration)
+        self._watermark_ms = NEVER
+        self._shots: dict[str, Versions[ShotAlert]] = {}
+        self._shot_times: IntervalBuffer[None, str] = IntervalBuffer()
+        self._freezes: Expiry[str] = Expiry()
+        self._frozen: dict[str, int] = {}
+        self._frozen_memory: Expiry[str] = Expiry()
+        self._hits: dict[str, dict[str, Versions[VehicleHit]]] = {}
+        self._hit_memory: Expiry[HitKey] = Expiry()
+        self._reads: IntervalBuffer[str, Versions[PlateRead]] = IntervalBuffer()
+        self._read_ids: dict[tuple[str, str, int], Versions[PlateRead]] = {}
+        self._actions: dict[str, dict[str, Versions[IncidentAction]]] = {}
+        self._action_memory: Expiry[tuple[str, str]] = Expiry()
+        self._pairs: dict[PairKey, _Pair] = {}
+        self._pairs_of_shot: dict[str, set[PairKey]] = {}
+        self._pairs_of_hit: dict[HitKey, set[PairKey]] = {}
+        self._pair_of_incident: dict[str, PairKey] = {}
+        self._dirty: dict[PairKey, None] = {}
+
+    @property
+    def reads_kept(self) -> int:
+        """How many reads are in memory."""
+        return len(self._reads)
+
+    # ------------------------------------------------------------------ taking in
+
+    def join(self, admitted: Admitted) -> Outcome:
+        """Take in a hit or a read and return what it counts as; raises `Refused` (``limit``)."""
+        if isinstance(admitted.event, PlateRead):
+            return self._join_read(admitted.event, admitted.plate_key, admitted.stamp_ms)
+        assert isinstance(admitted.event, VehicleHit)
+        return self._join_hit(admitted.event, admitted.plate_key, admitted.stamp_ms)
+
+    def hear(self, admitted: Admitted) -> None:
+        """Take in a shot or an action; what it counts as is said by the broadcast, not here."""
+        if isinstance(admitted.event, ShotAlert):
+            self._hear_shot(admitted.event, admitted.stamp_ms)
+        elif isinstance(admitted.event, IncidentAction):
+            self._hear_action(admitted.event, admitted.stamp_ms)
+
+    def _join_read(self, read: PlateRead, key: str, stamp_ms: int) -> Outcome:
+        if read.captured_at_ms + self._rules.read_retention_ms < self._watermark_ms:
+            return "duplicate"  # its time is up: it was judged before
+        identity = (key, read.read_id, read.captured_at_ms)
+        versions = self._read_ids.get(identity)
+        if versions is None:
+            versions = self._read_ids[identity] = Versions()
+            self._reads.add(key, read.captured_at_ms, versions)
+        for hit_id in self._hits.get(key, ()):
+            for alert_id in self._shots_around(read.captured_at_ms):
+                self._dirty[alert_id, hit_id, key] = None
+        return versions.add(read, stamp_ms)
+
+    def _join_hit(self, hit: VehicleHit, key: str, stamp_ms: int) -> Outcome:
+        listed = self._hits.setdefault(key, {})
+        versions = listed.get(hit.hit_id)
+        if versions is None:
+            if len(listed) >= self._rules.max_hits_per_plate:
+                raise Refused(
+                    "limit",
+                    "plate",
+                    f"{len(listed)} listings lie under one plate key already; withdraw old ones or raise "
+                    "max_hits_per_plate",
+                )
+            versions = listed[hit.hit_id] = Versions()
+        self._hit_memory.add(stamp_ms + self._rules.hit_memory_ms, (key, hit.hit_id))
+        for read in self._reads.between(key, NEVER, -NEVER):
+            for alert_id in self._shots_around(_captured_at_ms(read)):
+                self._dirty[alert_id, hit.hit_id, key] = None
+        self._dirty.update(dict.fromkeys(self._pairs_of_hit.get((key, hit.hit_id), ())))
+        return versions.add(hit, stamp_ms)
+
+    def _hear_shot(self, shot: ShotAlert, stamp_ms: int) -> None:
+        if shot.alert_id in self._frozen:
+            return
+        versions = self._shots.get(shot.alert_id)
+        if versions is None:
+            versions = self._shots[shot.alert_id] = Versions()
+            self._freezes.add(stamp_ms + self._rules.incident_retention_ms, shot.alert_id)
+        versions.add(shot, stamp_ms)
+        self._shot_times.add(None, shot.occurred_at_ms, shot.alert_id)
+        from_ms = shot.occurred_at_ms - self._rules.before_ms
+        to_ms = shot.occurred_at_ms + self._rules.after_ms
+        for key, listed in self._hits.items():
+            if key in self._reads and any(self._reads.between(key, from_ms, to_ms)):
+                for hit_id in listed:
+                    self._dirty[shot.alert_id, hit_id, key] = None
+        self._dirty.update(dict.fromkeys(self._pairs_of_shot.get(shot.alert_id, ())))
+
+    def _hear_action(self, action: IncidentAction, stamp_ms: int) -> None:
+        if stamp_ms + self._rules.incident_retention_ms < self._watermark_ms:
+            return
+        taken = self._actions.setdefault(action.incident_id, {})
+        taken.setdefault(action.action_id, Versions()).add(action, stamp_ms)
+        self._action_memory.add(stamp_ms + self._rules.incident_retention_ms, (action.incident_id, action.action_id))
+        pair = self._pair_of_incident.get(action.incident_id)
+        if pair is not None:
+            self._dirty[pair] = None
+
+    def _shots_around(self, captured_at_ms: int) -> set[str]:
+        """The shots in whose window, after any of their revisions, a read of this time lies."""
+        around = self._shot_times.between(
+            None, captured_at_ms - self._rules.after_ms, captured_at_ms + self._rules.before_ms
+        )
+        return {alert_id for alert_id in around if alert_id in self._shots}
+
+    # ------------------------------------------------------------------ judging
+
+    def changes(self) -> list[LinkedIncident]:
+        """Return a new revision of each incident that differs from what was said, and count it as said."""
+        dirty, self._dirty = self._dirty, {}
+        return [incident for key in dirty if (incident := self._change(key)) is not None]
+
+    def _change(self, key: PairKey) -> LinkedIncident | None:
+        facts = self._facts_of(key)
+        pair = self._pairs.get(key)
+        said = pair.said if pair else None
+        if facts is None or (said is None and not facts.attached):
+            return None
+        incident = self._reporter.incident(facts, said.revision + 1 if said else 1)
+        if said is not None and says_the_same(incident, said):
+            return None
+        (pair or self._pair(key)).said = incident
+        return incident
+
+    def _facts_of(self, key: PairKey) -> IncidentFacts | None:
+        """What the incident of a shot and a hit is made of now; None where either is not known."""
+        alert_id, hit_id, plate_key = key
+        shot, hit = self._shots.get(alert_id), self._hits.get(plate_key, {}).get(hit_id)
+        if shot is None or hit is None:
+            return None
+        span = _Span(shot.first_ms, self._rules)
+        shot_now, hit_now = shot.fact(span.freeze_ms), hit.fact(span.freeze_ms, span.since_ms)
+        if shot_now is None or hit_now is None:
+            return None
+        pair = self._pairs.get(key)
+        attached = list(pair.attached) if pair else []
+        attached += self._attached(shot, hit, self._candidates(plate_key, shot))
+        attached, left_out_from_ms = _first_reads(attached, pair.left_out_from_ms if pair else None)
+        identifier = pair.incident_id if pair else incident_id(alert_id, hit_id, plate_key)
+        return IncidentFacts(
+            incident_id=identifier,
+            shot=shot_now.event,
+            shot_stamp_ms=shot_now.stamp_ms(),
+            hit=hit_now.event,
+            hit_stamp_ms=hit_now.stamp_ms(span.since_ms),
+            attached=attached,
+            left_out_from_ms=left_out_from_ms,
+            review=self._review(identifier, span),
+            frozen_at_ms=span.freeze_ms,
+        )
+
+    def _candidates(self, plate_key: str, shot: Versions[ShotAlert]) -> Iterator[Versions[PlateRead]]:
+        """The reads in memory that lie in a window of some revision of the shot."""
+        times = [version.event.occurred_at_ms for version in shot]
+        return self._reads.between(plate_key, min(times) - self._rules.before_ms, max(times) + self._rules.after_ms)
+
+    def _attached(
+        self, shot: Versions[ShotAlert], hit: Versions[VehicleHit], reads: Iterable[Versions[PlateRead]]
+    ) -> Iterator[StampedRead]:
+        """Of these reads, those that were evidence when their time was up, or are now if it is not."""
+        span = _Span(shot.first_ms, self._rules)
+        for versions in reads:
+            read = versions.fact(span.freeze_ms)
+            if read is None:
+                continue
+            judged_ms = min(read.event.captured_at_ms + self._rules.read_retention_ms, span.freeze_ms)
+            shot_then, hit_then = shot.fact(judged_ms), hit.fact(judged_ms, span.since_ms)
+            if shot_then and hit_then and self._links(shot_then, hit_then, read):
+                yield StampedRead(read.event, read.stamp_ms())
+
+    def _links(self, shot: Version[ShotAlert], hit: Version[VehicleHit], read: Version[PlateRead]) -> bool:
+        ramp = self._ramps[read.event.ramp_id]
+        return is_evidence(shot.event, hit.event, read.event, ramp, self._rules)
+
+    def _review(self, identifier: str, span: _Span) -> list[tuple[IncidentAction, int]]:
+        """The actions on an incident that count, in the order they were taken, each with its stamp."""
+        taken = self._actions.get(identifier, {}).values()
+        known = [fact for versions in taken if (fact := versions.fact(span.freeze_ms, span.first_ms)) is not None]
+        known.sort(key=lambda version: (version.event.at_ms, version.event.action_id))
+        return [(version.event, version.stamp_ms(span.first_ms)) for version in known[:MAX_ACTIONS]]
+
+    def _pair(self, key: PairKey) -> _Pair:
+        """Return the pair of a key, begun where it is new."""
+        pair = self._pairs.get(key)
+        if pair is None:
+            pair = self._pairs[key] = _Pair(incident_id(*key))
+            self._pairs_of_shot.setdefault(key[0], set()).add(key)
+            self._pairs_of_hit.setdefault((key[2], key[1]), set()).add(key)
+            self._pair_of_incident[pair.incident_id] = key
+        return pair
+
+    # ------------------------------------------------------------------ letting go
+
+    def release(self, watermark_ms: int) -> None:
+        """Let go of all whose time the watermark has passed; what `changes` returned must be published by then."""
+        assert not self._dirty, "ask for the changes before memory is released"
+        if watermark_ms <= self._watermark_ms:
+            return
+        self._watermark_ms = watermark_ms
+        self._release_reads(watermark_ms - self._rules.read_retention_ms)
+        self._release_shots()
+        self._release_hits()
+        self._release_actions()
+
+    def _release_reads(self, captured_before_ms: int) -> None:
+        gone: dict[str, list[Versions[PlateRead]]] = {}
+        for key, versions in self._reads.release(captured_before_ms):
+            read = next(iter(versions)).event
+            del self._read_ids[key, read.read_id, read.captured_at_ms]
+            if key in self._hits:
+                gone.setdefault(key, []).append(versions)
+        for key, reads in gone.items():
+            for hit_id, hit in self._hits[key].items():
+                self._judge_for_good(key, hit_id, hit, reads)
+        # no read that is still to be judged lies in the window of a shot before this
+        self._shot_times.release(captured_before_ms - self._rules.after_ms)
+
+    def _judge_for_good(
+        self, key: str, hit_id: str, hit: Versions[VehicleHit], reads: list[Versions[PlateRead]]
+    ) -> None:
+        around = {alert_id for read in reads for alert_id in self._shots_around(_captured_at_ms(read))}
+        for alert_id in around:
+            attached = list(self._attached(self._shots[alert_id], hit, reads))
+            if attached:
+                pair = self._pair((alert_id, hit_id, key))
+                pair.attached, pair.left_out_from_ms = _first_reads(pair.attached + attached, pair.left_out_from_ms)
+
+    def _release_shots(self) -> None:
+        for alert_id in self._freezes.due(self._watermark_ms):
+            first_ms = self._shots.pop(alert_id).first_ms
+            self._frozen[alert_id] = first_ms
+            self._frozen_memory.add(first_ms + self._rules.shot_memory_ms, alert_id)
+            for key in self._pairs_of_shot.pop(alert_id, set()):
+                pair = self._pairs.pop(key)
+                del self._pair_of_incident[pair.incident_id]
+                of_hit = self._pairs_of_hit[key[2], key[1]]
+                of_hit.discard(key)
+                if not of_hit:
+                    del self._pairs_of_hit[key[2], key[1]]
+        for alert_id in self._frozen_memory.due(self._watermark_ms):
+            self._frozen.pop(alert_id, None)
+
+    def _release_hits(self) -> None:
+        for key, hit_id in self._hit_memory.due(self._watermark_ms):
+            versions = self._hits.get(key, {}).get(hit_id)
+            if versions is None:
+                continue
+            versions.forget(self._watermark_ms, self._rules.hit_memory_ms)
+            if not versions:
+                del self._hits[key][hit_id]
+                if not self._hits[key]:
+                    del self._hits[key]
+
+    def _release_actions(self) -> None:
+        for identifier, action_id in self._action_memory.due(self._watermark_ms):
+            versions = self._actions.get(identifier, {}).get(action_id)
+            if versions is None:
+                continue
+            versions.forget(self._watermark_ms, self._rules.incident_retention_ms)
+            if not versions:
+                del self._actions[identifier][action_id]
+                if not self._actions[identifier]:
+                    del self._actions[identifier]
+
+
+class _Span:
+    """The span of the log that an incident depends on, from its shot's first stamp."""
+
+    __slots__ = ("first_ms", "freeze_ms", "since_ms")
+
+    def __init__(self, first_ms: int, rules: JoinRules) -> None:
+        self.first_ms = first_ms
+        self.freeze_ms = first_ms + rules.incident_retention_ms
+        self.since_ms = first_ms - rules.hit_ttl_ms - rules.read_retention_ms - rules.max_future_skew_ms
+
+
+def _captured_at_ms(read: Versions[PlateRead]) -> int:
+    return next(iter(read)).event.captured_at_ms
+
+
+def _first_reads(attached: list[StampedRead], left_out_from_ms: int | None) -> tuple[list[StampedRead], int | None]:
+    """The first reads that an incident keeps, and the time of the first that it leaves out."""
+    kept = sorted(attached, key=lambda stamped: stamped.order)
+    if len(kept) > MAX_READS:
+        first_out_ms = kept[MAX_READS].read.captured_at_ms
+        left_out_from_ms = first_out_ms if left_out_from_ms is None else min(first_out_ms, left_out_from_ms)
+    return kept[:MAX_READS], left_out_from_ms

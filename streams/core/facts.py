@@ -1,0 +1,94 @@
+"""What is the fact: of several records of one identity, which one counts, and how each is counted.
+
+The fact among the records stamped in some span is the one with the greatest revision, among equal revisions the one
+whose canonical JSON is greatest (JOIN.md). It depends on which records there are, never on the order they came in. What
+a record counts as (used, duplicate, superseded, conflict) does depend on what lay before it in its topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from streams.core.events import Event, Outcome, canonical
+from streams.core.windows import NEVER
+
+E = TypeVar("E", bound=Event)
+
+
+class Version(Generic[E]):
+    """One content of an identity, and every stamp it came with."""
+
+    __slots__ = ("_canonical", "event", "revision", "stamps_ms")
+
+    def __init__(self, event: E, stamp_ms: int) -> None:
+        self.event = event
+        self.revision: int = getattr(event, "revision", 0)
+        self.stamps_ms = [stamp_ms]
+        self._canonical: bytes | None = None
+
+    @property
+    def rank(self) -> tuple[int, bytes]:
+        """What the fact is the greatest of; only worked out where there is a choice."""
+        if self._canonical is None:
+            self._canonical = canonical(self.event)
+        return self.revision, self._canonical
+
+    def stamp_ms(self, since_ms: int = NEVER) -> int:
+        """Return the smallest stamp of this content from ``since_ms`` on."""
+        return min(stamp for stamp in self.stamps_ms if stamp >= since_ms)
+
+
+class Versions(Generic[E]):
+    """All contents that one identity came with."""
+
+    __slots__ = ("_versions",)
+
+    def __init__(self) -> None:
+        self._versions: list[Version[E]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._versions)
+
+    def __iter__(self) -> Iterator[Version[E]]:
+        return iter(self._versions)
+
+    def add(self, event: E, stamp_ms: int) -> Outcome:
+        """Keep a record's content and stamp; return what it counts as after those added before it."""
+        for version in self._versions:
+            if version.event == event:
+                if stamp_ms not in version.stamps_ms:
+                    version.stamps_ms.append(stamp_ms)
+                return "duplicate"
+        greatest = max((version.revision for version in self._versions), default=-1)
+        added = Version(event, stamp_ms)
+        self._versions.append(added)
+        if greatest > added.revision:
+            return "superseded"
+        return "conflict" if greatest == added.revision else "used"
+
+    def fact(self, until_ms: int, since_ms: int = NEVER) -> Version[E] | None:
+        """Return the fact among the records stamped from ``since_ms`` to ``until_ms``, both included."""
+        known = [v for v in self._versions if any(since_ms <= stamp <= until_ms for stamp in v.stamps_ms)]
+        if len(known) > 1:
+            return max(known, key=lambda version: version.rank)
+        return known[0] if known else None
+
+    @property
+    def first_ms(self) -> int:
+        """The smallest stamp of all."""
+        return min(min(version.stamps_ms) for version in self._versions)
+
+    def forget(self, watermark_ms: int, keep_ms: int) -> None:
+        """Let go of stamps that can matter no more.
+
+        Every span that is still judged ends at the watermark or later, so of the stamps it has passed the last one
+        says all; that one goes when it is older than ``keep_ms``.
+        """
+        for version in self._versions:
+            passed = [stamp for stamp in version.stamps_ms if stamp <= watermark_ms]
+            if passed:
+                last = max(passed)
+                keep = [last] if last + keep_ms >= watermark_ms else []
+                version.stamps_ms = keep + [stamp for stamp in version.stamps_ms if stamp > watermark_ms]
+        self._versions = [version for version in self._versions if version.stamps_ms]

@@ -1,0 +1,133 @@
+"""What an incident says: its facts put into words and numbers that a console can show.
+
+Given the same facts it says the same, byte for byte: no clock, no order of arrival, no memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct, structs
+from msgspec import json as msgspec_json
+
+from streams.core.events import (
+    CAUTION,
+    IncidentAction,
+    LinkedIncident,
+    LinkedShot,
+    LinkedVehicle,
+    PlateRead,
+    ReviewedAction,
+    ShotAlert,
+    Sighting,
+    VehicleHit,
+)
+from streams.core.linking import distance_to, is_evidence, match_of, required_speed_mps
+from streams.core.rules import JoinRules
+from streams.core.scoring import Calibration, score
+from streams.core.site import Site
+
+MAX_READS: Final = 50
+MAX_ACTIONS: Final = 50
+
+
+def incident_id(alert_id: str, hit_id: str, plate_key: str) -> str:
+    """Return the id of the incident of a shot and a hit: 32 hexadecimal digits (JOIN.md, Incidents)."""
+    return hashlib.sha256(msgspec_json.encode([alert_id, hit_id, plate_key])).hexdigest()[:32]
+
+
+class StampedRead(Struct, frozen=True, gc=False):
+    """A read as a fact, and the smallest stamp its content came with."""
+
+    read: PlateRead
+    stamp_ms: int
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """What reads are sorted by in an incident."""
+        return self.read.captured_at_ms, self.read.read_id
+
+
+class IncidentFacts(Struct, frozen=True):
+    """All that an incident is made of: the present facts, and the reads attached, in their order, at most 50."""
+
+    incident_id: str
+    shot: ShotAlert
+    shot_stamp_ms: int
+    hit: VehicleHit
+    hit_stamp_ms: int
+    attached: Sequence[StampedRead]
+    left_out_from_ms: int | None
+    review: Sequence[tuple[IncidentAction, int]]
+    frozen_at_ms: int
+
+
+class Reporter:
+    """Writes incidents for one site, one set of rules and one calibration."""
+
+    def __init__(self, site: Site, rules: JoinRules, calibration: Calibration) -> None:
+        self._site = site
+        self._rules = rules
+        self._calibration = calibration
+
+    def incident(self, facts: IncidentFacts, revision: int) -> LinkedIncident:
+        """Return what the facts say, as the revision given."""
+        sightings: list[Sighting] = []
+        set_aside: list[Sighting] = []
+        for stamped in facts.attached:
+            ramp = self._site.ramps[stamped.read.ramp_id]
+            stands = is_evidence(facts.shot, facts.hit, stamped.read, ramp, self._rules)
+            (sightings if stands else set_aside).append(self._sighting(facts, stamped))
+        scored = score(facts.hit, facts.shot.status == "confirmed", sightings, self._rules, self._calibration)
+        return LinkedIncident(
+            incident_id=facts.incident_id,
+            revision=revision,
+            status="open" if sightings else "retracted",
+            shot=LinkedShot(**structs.asdict(facts.shot), stamp_ms=facts.shot_stamp_ms),
+            vehicle=LinkedVehicle(**structs.asdict(facts.hit), stamp_ms=facts.hit_stamp_ms),
+            sightings=sightings,
+            set_aside=set_aside,
+            left_out_from_ms=facts.left_out_from_ms,
+            score=scored.score,
+            strength=scored.strength,
+            reasons=scored.reasons,
+            warnings=scored.warnings,
+            zone_id=self._site.zone_at(facts.shot.lat, facts.shot.lon),
+            review=[ReviewedAction(**structs.asdict(action), stamp_ms=stamp) for action, stamp in facts.review],
+            frozen_at_ms=facts.frozen_at_ms,
+            caution=CAUTION,
+        )
+
+    def _sighting(self, facts: IncidentFacts, stamped: StampedRead) -> Sighting:
+        read = stamped.read
+        ramp = self._site.ramps[read.ramp_id]
+        away_m = distance_to(facts.shot, ramp)
+        delay_ms = read.captured_at_ms - facts.shot.occurred_at_ms
+        return Sighting(
+            read_id=read.read_id,
+            ramp_id=ramp.ramp_id,
+            road=ramp.road,
+            exit=ramp.exit,
+            direction=ramp.direction,
+            lat=ramp.lat,
+            lon=ramp.lon,
+            captured_at_ms=read.captured_at_ms,
+            stamp_ms=stamped.stamp_ms,
+            seconds_from_shot=delay_ms / 1000,
+            distance_m=away_m,
+            required_speed_mps=required_speed_mps(facts.shot, away_m, delay_ms, self._rules),
+            confidence=read.confidence,
+            match=match_of(facts.hit, read),
+            plate_as_read=read.plate,
+            region=read.region,
+            make=read.make,
+            colour=read.colour,
+        )
+
+
+def says_the_same(one: LinkedIncident, other: LinkedIncident) -> bool:
+    """Whether two revisions have the same content: all but ``revision`` and the vehicle's stamp."""
+    vehicle = structs.replace(one.vehicle, stamp_ms=other.vehicle.stamp_ms)
+    return structs.replace(one, revision=other.revision, vehicle=vehicle) == other

@@ -1,0 +1,90 @@
+"""What comes in at the door: a record is admitted as the event it holds, or refused with the reason.
+
+Nothing here depends on any other record, so a record is refused wherever and whenever it is read. `limit` is the one
+reason that needs state; the engine and the broadcast give it.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from streams.core.events import (
+    Event,
+    IncidentAction,
+    PlateRead,
+    Record,
+    Refused,
+    VehicleHit,
+    decode,
+    event_time_ms,
+)
+from streams.core.plates import fold, normalise, usable
+from streams.core.rules import JoinRules
+from streams.core.site import Site
+
+_TIME_FIELD = {
+    "shot-spotter-alerts": "occurred_at_ms",
+    "stolen-vehicle-hits": "reported_at_ms",
+    "ramp-plate-reads": "captured_at_ms",
+}
+
+
+class Admitted(Struct, frozen=True, gc=False):
+    """A record that can be used: its event, its plate's key where it has one, its place in the log."""
+
+    event: Event
+    plate_key: str
+    topic: str
+    partition: int
+    offset: int
+    stamp_ms: int
+
+
+class Intake:
+    """The door: knows the site's ramps and the join's rules, and remembers nothing."""
+
+    def __init__(self, site: Site, rules: JoinRules) -> None:
+        self._ramps = site.ramps
+        self._site_name = site.name
+        self._rules = rules
+        self._placeholders = frozenset(normalise(plate) for plate in rules.placeholder_plates)
+
+    def admit(self, record: Record) -> Admitted:
+        """Return the event in a record; raises `Refused`, with the first reason that matches (DESIGN.md, Events)."""
+        event = decode(record.topic, record.value)
+        key = ""
+        if isinstance(event, PlateRead | VehicleHit):
+            key = self._plate_key(event.plate)
+        if isinstance(event, PlateRead) and event.ramp_id not in self._ramps:
+            raise Refused(
+                "unknown_ramp",
+                "ramp_id",
+                f"{event.ramp_id!r} is not a ramp of site {self._site_name}; add it to the site file",
+            )
+        self._check_time(event, record)
+        return Admitted(event, key, record.topic, record.partition, record.offset, record.stamp_ms)
+
+    def _plate_key(self, plate: str) -> str:
+        normalised = usable(normalise(plate))
+        if normalised in self._placeholders:
+            raise Refused("placeholder", "plate", "stands for a plate that was not read; send no read instead")
+        return fold(normalised)
+
+    def _check_time(self, event: Event, record: Record) -> None:
+        """Refuse what a clock ahead of the broker's sent, and reads that came after their time was up."""
+        if isinstance(event, IncidentAction):
+            return
+        at_ms = event_time_ms(event)
+        ahead_ms = at_ms - record.stamp_ms
+        if ahead_ms > self._rules.max_future_skew_ms:
+            raise Refused(
+                "future",
+                _TIME_FIELD[record.topic],
+                f"{at_ms} is {ahead_ms} ms after the record reached its topic; set the sender's clock",
+            )
+        if isinstance(event, PlateRead) and -ahead_ms > self._rules.read_retention_ms:
+            raise Refused(
+                "late",
+                "captured_at_ms",
+                f"{at_ms} is {-ahead_ms} ms before the record reached its topic, more than reads are kept",
+            )

@@ -1,0 +1,59 @@
+"""Plates and regions: what two spellings have in common when cameras confuse characters.
+
+The plate key is a published contract (``schemas/plate-keys.json``): it is the key of the joined topics, so that a plate
+and its lookalikes lie in one partition, and a lookalike costs a look-up rather than a search.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from streams.core.events import Refused
+
+MAX_LENGTH: Final = 10
+# What cameras confuse (Genetec's classes; DOMAIN-NOTES): each character stands for its class.
+_FOLD: Final = str.maketrans("OQDIZSBG", "00012586")
+_PLAIN: Final = re.compile(r"[A-Z0-9]+", re.ASCII)
+_OTHER: Final = re.compile(r"[^A-Z0-9]+", re.ASCII)
+_US_STATE: Final = re.compile(r"(?:US-)?([A-Z]{2})", re.ASCII)
+
+
+def normalise(plate: str) -> str:
+    """Return the plate as compared: NFKC, upper case, only A-Z and 0-9."""
+    if _PLAIN.fullmatch(plate):
+        return plate
+    return _OTHER.sub("", unicodedata.normalize("NFKC", plate).upper())
+
+
+def fold(normalised: str) -> str:
+    """Return the key of a normalised plate: characters that cameras confuse are one."""
+    return normalised.translate(_FOLD)
+
+
+def plate_key(plate: str) -> str:
+    """Return the plate key of a plate as received; `Refused` (``plate``) where it is empty or longer than 10."""
+    return fold(usable(normalise(plate)))
+
+
+def usable(normalised: str) -> str:
+    """Return a normalised plate that can be a key; `Refused` (``plate``) where it is empty or longer than 10."""
+    if not normalised:
+        raise Refused("plate", "plate", "no letter A-Z or digit in it; send the plate's characters")
+    if len(normalised) > MAX_LENGTH:
+        raise Refused("plate", "plate", f"{len(normalised)} characters, at most {MAX_LENGTH} can be a plate")
+    return normalised
+
+
+def differences(one: str, other: str) -> int:
+    """Return in how many characters two normalised plates with one key differ (0: exact, else lookalikes)."""
+    return sum(a != b for a, b in zip(one, other, strict=True))
+
+
+def region(raw: str | None) -> str | None:
+    """Return the canonical issuing state (``US-CT``), or None where it is not known for sure."""
+    if raw is None:
+        return None
+    known = _US_STATE.fullmatch(raw.strip().upper())
+    return f"US-{known[1]}" if known else None

@@ -1,0 +1,1 @@
+"""A simulated city, and real gunshots brought in."""
