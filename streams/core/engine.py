@@ -316,8 +316,7 @@ class Engine:
             versions = self._hits.get(key, {}).get(hit_id)
             if versions is None:
                 continue
-            versions.forget(self._watermark_ms, self._rules.hit_memory_ms)
-            if not versions:
+            if versions.forget(self._watermark_ms, self._rules.hit_memory_ms):
                 del self._hits[key][hit_id]
                 if not self._hits[key]:
                     del self._hits[key]
@@ -327,8 +326,7 @@ class Engine:
             versions = self._actions.get(identifier, {}).get(action_id)
             if versions is None:
                 continue
-            versions.forget(self._watermark_ms, self._rules.incident_retention_ms)
-            if not versions:
+            if versions.forget(self._watermark_ms, self._rules.incident_retention_ms):
                 del self._actions[identifier][action_id]
                 if not self._actions[identifier]:
                     del self._actions[identifier]

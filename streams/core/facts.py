@@ -47,9 +47,6 @@ class Versions(Generic[E]):
     def __init__(self) -> None:
         self._versions: list[Version[E]] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._versions)
-
     def __iter__(self) -> Iterator[Version[E]]:
         return iter(self._versions)
 
@@ -79,16 +76,16 @@ class Versions(Generic[E]):
         """The smallest stamp of all."""
         return min(min(version.stamps_ms) for version in self._versions)
 
-    def forget(self, watermark_ms: int, keep_ms: int) -> None:
-        """Let go of stamps that can matter no more.
+    def forget(self, watermark_ms: int, keep_ms: int) -> bool:
+        """Let go of stamps that can matter no more; return whether that is all of them.
 
-        Every span that is still judged ends at the watermark or later, so of the stamps it has passed the last one
-        says all; that one goes when it is older than ``keep_ms``.
+        Every span that is still judged ends at the watermark or later, so of the stamps of a content that it has
+        passed the last one says all. An identity is forgotten as one, when its last stamp is older than ``keep_ms``.
         """
+        last_ms = max(max(version.stamps_ms) for version in self._versions)
+        if last_ms + keep_ms < watermark_ms:
+            return True
         for version in self._versions:
-            passed = [stamp for stamp in version.stamps_ms if stamp <= watermark_ms]
-            if passed:
-                last = max(passed)
-                keep = [last] if last + keep_ms >= watermark_ms else []
-                version.stamps_ms = keep + [stamp for stamp in version.stamps_ms if stamp > watermark_ms]
-        self._versions = [version for version in self._versions if version.stamps_ms]
+            passed = sorted(stamp for stamp in version.stamps_ms if stamp <= watermark_ms)
+            version.stamps_ms = passed[-1:] + [stamp for stamp in version.stamps_ms if stamp > watermark_ms]
+        return False

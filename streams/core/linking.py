@@ -18,9 +18,8 @@ def covers(hit: VehicleHit, at_ms: int, rules: JoinRules) -> bool:
     """Whether the car of ``hit`` counts as stolen at ``at_ms``."""
     if hit.status == "cancelled":
         return False
-    if hit.stolen_at_ms is not None:
-        from_ms = hit.stolen_at_ms
-    else:
+    from_ms = hit.stolen_at_ms
+    if from_ms is None:
         from_ms = hit.reported_at_ms - rules.unknown_theft_lookback_ms
     to_ms = hit.reported_at_ms + rules.hit_ttl_ms
     if hit.status == "recovered" and hit.cleared_at_ms is not None:

@@ -2,7 +2,7 @@
 
 For each read the question is how much better "this car left that shot, or came to it" explains what was seen than "a
 stolen car passed by chance" does. The natural logarithms of the ratios add up, in the order of the sightings; the prior
-odds turn the sum into a probability. Only facts in the incident count, never the time of day or of now, so that the same
+odds turn the sum into a probability. Only facts in the incident count, never the time of day or of now, so the same
 facts score the same in a replay.
 
 * ``delay``: linked, a car covers the distance at a typical speed after a typical pause, so its delay is spread around

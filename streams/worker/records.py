@@ -1,0 +1,28 @@
+"""Records of Kafka as the core knows them: the topic without its prefix, the stamp that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from streams.core.events import Record
+
+STAMP_HEADER: Final = "rampwatch-stamp-ms"
+FORWARDED_HEADER: Final = "rampwatch-forwarded"
+
+Headers = Iterable[tuple[str, bytes]]
+
+
+def core_record(
+    prefix: str, topic: str, partition: int, offset: int, timestamp_ms: int, value: bytes | None, headers: Headers
+) -> Record:
+    """Return a record as the core takes it.
+
+    On prefixed topics a record's first stamp, in its header, stands for the broker's; elsewhere nobody may claim one.
+    """
+    stamp_ms = timestamp_ms
+    if prefix:
+        for name, text in headers:
+            if name == STAMP_HEADER and text.removeprefix(b"-").isdigit():
+                stamp_ms = int(text)
+    return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value)

@@ -1,0 +1,146 @@
+"""The topics: what each must be like, how they are made, and what is wrong with those that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from msgspec import Struct
+
+from streams.core.errors import RampwatchError
+from streams.core.events import ACTIONS, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, JOINED, READS, SHOTS
+from streams.settings import Settings
+
+_DAY_MS: Final = 86_400_000
+_RARE_PARTITIONS: Final = 1
+_MAX_RECORD_BYTES: Final = 1_048_588
+"""Kafka's own default for the largest record; dead letters carry one with its headers."""
+
+
+class TopicsError(RampwatchError):
+    """Topics that cannot be made or read; the message says what to do."""
+
+
+class TopicPlan(Struct, frozen=True):
+    """What one topic must be like. ``retention_ms`` is the least."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+    retention_ms: int
+
+
+def plan(settings: Settings) -> list[TopicPlan]:
+    """Return what the topics of these settings must be like, their names with the prefix."""
+    join = settings.join
+    reads_ms = join.read_retention_ms + settings.allowed_outage_ms
+    days = {SHOTS: 3 * 365, HITS: 45, ACTIONS: 90, INCIDENTS: 14}
+    retention_ms = {topic: n * _DAY_MS for topic, n in days.items()} | {READS: reads_ms, DEAD_LETTERS: reads_ms}
+    return [
+        TopicPlan(
+            name=settings.prefix + topic,
+            partitions=settings.partitions if topic in (*JOINED, INCIDENTS) else _RARE_PARTITIONS,
+            config=_config(topic, kept_ms),
+            retention_ms=kept_ms,
+        )
+        for topic, kept_ms in retention_ms.items()
+    ]
+
+
+def _config(topic: str, retention_ms: int) -> dict[str, str]:
+    config = {
+        "cleanup.policy": "compact,delete" if topic == INCIDENTS else "delete",
+        "retention.ms": str(retention_ms),
+        # a quiet topic keeps records for as long as its open segment, so that must close in time
+        "segment.ms": str(max(60_000, min(7 * _DAY_MS, retention_ms // 8))),
+    }
+    if topic in INPUTS:
+        config["message.timestamp.type"] = "LogAppendTime"
+    if topic == DEAD_LETTERS:
+        config["max.message.bytes"] = str(2 * _MAX_RECORD_BYTES)
+    return config
+
+
+async def create(settings: Settings) -> list[str]:
+    """Make the topics that are missing and return their names; raises `TopicsError`."""
+    async with _Admin(settings) as admin:
+        known = set(await admin.list_topics())
+        missing = [topic for topic in plan(settings) if topic.name not in known]
+        if missing:
+            await _create(admin, missing)
+        return [topic.name for topic in missing]
+
+
+async def _create(admin: AIOKafkaAdminClient, missing: list[TopicPlan]) -> None:
+    new = [NewTopic(t.name, t.partitions, replication_factor=-1, topic_configs=dict(t.config)) for t in missing]
+    response = await admin.create_topics(new)
+    for name, code, *detail in response.topic_errors:
+        if code and code != TopicAlreadyExistsError.errno:
+            said = detail[0] if detail and detail[0] else for_code(code).__name__
+            raise TopicsError(f"{name}: the broker does not make this topic: {said}")
+
+
+async def check(settings: Settings) -> list[str]:
+    """Return a sentence for each thing that is wrong with the topics; raises `TopicsError` where no broker answers."""
+    async with _Admin(settings) as admin:
+        wanted = plan(settings)
+        described = {t["topic"]: t for t in await admin.describe_topics([t.name for t in wanted])}
+        present = [t for t in wanted if described.get(t.name, {}).get("error_code", 3) == 0]
+        configs = await _configs(admin, present) if present else {}
+    faults = [f"{t.name}: does not exist; make it with rampwatch topics create" for t in wanted if t not in present]
+    for topic in present:
+        faults += _faults(topic, len(described[topic.name]["partitions"]), configs[topic.name])
+    return faults
+
+
+async def _configs(admin: AIOKafkaAdminClient, topics: list[TopicPlan]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
+    configs: dict[str, dict[str, str]] = {}
+    for response in await admin.describe_configs(resources):
+        for _, _, _, name, entries in response.resources:
+            configs[name] = {entry[0]: entry[1] for entry in entries}
+    return configs
+
+
+def _faults(topic: TopicPlan, partitions: int, config: Mapping[str, str]) -> Iterator[str]:
+    if partitions != topic.partitions:
+        yield (
+            f"{topic.name}: has {partitions} partitions, not {topic.partitions}; the number is fixed for a "
+            "topic's life: set partitions to it, or use a new prefix and a replay"
+        )
+    for name, wanted in topic.config.items():
+        if name not in ("retention.ms", "segment.ms", "max.message.bytes") and not _same(config.get(name, ""), wanted):
+            yield f"{topic.name}: {name} is {config.get(name)}, must be {wanted}; alter the topic's configuration"
+    kept_ms = int(config.get("retention.ms", "-1"))
+    if 0 <= kept_ms < topic.retention_ms:
+        yield f"{topic.name}: retention.ms is {kept_ms}, must be at least {topic.retention_ms}: records go too early"
+    if kept_ms >= 0 and int(config.get("segment.ms", "0")) > max(60_000, kept_ms // 8):
+        yield f"{topic.name}: segment.ms is {config['segment.ms']}, must be at most an eighth of retention.ms"
+
+
+def _same(one: str, other: str) -> bool:
+    return set(one.split(",")) == set(other.split(","))
+
+
+class _Admin:
+    """An administrative client that is closed again, and whose failures are sentences."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._broker = settings.broker
+        self._client = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
+
+    async def __aenter__(self) -> Any:  # noqa: ANN401 - aiokafka has no types
+        try:
+            await self._client.start()
+        except KafkaError as error:
+            await self._client.close()
+            raise TopicsError(
+                f"{self._broker}: no Kafka broker answers ({error}); start one, or set RAMPWATCH_BROKER"
+            ) from None
+        return self._client
+
+    async def __aexit__(self, kind: object, error: object, at: object) -> None:
+        await self._client.close()
