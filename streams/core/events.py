@@ -8,7 +8,7 @@ ignored, so producers may add some. ``schemas/`` is generated from these types.
 from __future__ import annotations
 
 import json
-import math
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -236,6 +236,10 @@ class Record(Struct, frozen=True, gc=False):
 
 
 _DECODERS: Final = {topic: msgspec.json.Decoder(kind) for topic, kind in EVENT_TYPES.items()}
+_DEEPEST: Final = 64
+"""Levels of nesting. How deep a decoder gets depends on its caller's stack; what is refused must not."""
+_LONGEST_DETAIL: Final = 200
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
 _ANYTHING: Final = msgspec.json.Decoder()
 ENCODER: Final = msgspec.json.Encoder()
 
@@ -247,6 +251,8 @@ def decode(topic: str, value: bytes | None) -> Event:
     """
     if not value:
         raise Refused("not_json", "", "the record is empty; send one JSON object")
+    if value.count(b"[") + value.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
+        raise Refused("schema", "", f"nested more than {_DEEPEST} deep; send one flat JSON object")
     try:
         if not value.isascii():
             value.decode()  # msgspec does not look into the texts of fields it ignores
@@ -255,8 +261,6 @@ def decode(topic: str, value: bytes | None) -> Event:
         raise _refusal(value, error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused("not_json", "", f"not JSON in UTF-8: {error}") from None
-    except RecursionError:
-        raise Refused("schema", "", "nested too deeply; send one flat JSON object") from None
     if type(event) is VehicleHit and event.status == "recovered" and event.cleared_at_ms is None:
         raise Refused("schema", "cleared_at_ms", "required when the status is recovered")
     return event
@@ -270,13 +274,25 @@ def _refusal(value: bytes, error: msgspec.ValidationError) -> Refused:
         pass  # JSON, with a number no float can hold
     except (msgspec.DecodeError, UnicodeDecodeError) as broken:
         return Refused("not_json", "", f"not JSON in UTF-8: {broken}")
-    except RecursionError:
-        pass
-    what, _, path = str(error).partition(" - at `$.")
+    what, _, path = str(error).rpartition(" - at `$.")
+    if not what:
+        what, path = path, ""
     field = path.rstrip("`")
     if not field and "`" in what and "field" in what:
         field = what.split("`")[1]
-    return Refused("schema", field, what)
+    return Refused("schema", field, what if len(what) <= _LONGEST_DETAIL else what[:_LONGEST_DETAIL] + "…")
+
+
+def _depth(value: bytes) -> int:
+    """How deep the brackets outside texts are nested, at the deepest, in what may be no JSON at all."""
+    depth = deepest = 0
+    for bracket in _BRACKETS.finditer(value):
+        if bracket[0] in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket[0] in b"]}":
+            depth -= 1
+    return deepest
 
 
 def identity_of(event: Event) -> tuple[str, ...]:
@@ -309,8 +325,3 @@ def canonical(event: Event) -> bytes:
     """Return the canonical JSON of an event's known fields (JOIN.md, The fact): what ties between contents go by."""
     fields: dict[str, Any] = msgspec.structs.asdict(event)
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def finite(number: float) -> bool:
-    """Whether a number can be written as JSON."""
-    return math.isfinite(number)

@@ -222,7 +222,7 @@ def _add(feature: _Feature, known: dict[str, _Placed], key: str, placed: _Placed
 
 def _ramp(feature: _Feature) -> Ramp:
     ramp_id = feature.text("ramp_id", MAX_ID_CHARACTERS)
-    road, exit_ = feature.text("road"), feature.text("exit")
+    road, exit_ = feature.text("road", 500), feature.text("exit", 500)
     direction = feature.text("direction")
     if direction not in ("on", "off"):
         feature.refuse(

@@ -6,14 +6,15 @@ wrongly. Microphones hear shots, and somebody reviews them. Cameras see ordinary
 
 All is invented but the places, and, where real activations are given, the shots. It is a function of the site, the
 plan and those shots: every part of the story draws from a stream of its own, seeded by the plan's seed and its name, so
-that turning one fault on leaves everything else as it was.
+that a fault of the cameras turned on leaves everything else as it was. What is stamped as the log ends, or later, is
+left out; what the list said before the log begins is stamped as it begins.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
@@ -65,7 +66,7 @@ Amount = Annotated[float, Meta(ge=0)]
 class CityPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What happens in the city, from ``begin_ms`` on, for ``duration_ms``; ValueError where a number cannot be.
 
-    Shares are 0 to 1. Names ending in ``_median_h`` or ``_median_min`` are medians of log-normal delays.
+    Shares are 0 to 1. Names ending in ``_median_h`` are medians, in hours, of log-normal delays.
     """
 
     begin_ms: int
@@ -91,7 +92,7 @@ class CityPlan(msgspec.Struct, frozen=True, kw_only=True):
     chance_reads_per_stolen_car_day: Amount = 4.0
 
     background_reads_per_minute: Amount = 60.0
-    """On average over the whole time: more by day, fewer by night."""
+    """On average over the whole time (more by day, fewer by night), before some are missed and some repeated."""
     ordinary_cars: Annotated[int, Meta(gt=0)] = 50_000
 
     miss_share: Share = 0.1
@@ -156,7 +157,7 @@ def simulate(site: Site, plan: CityPlan, shots: Sequence[Mapping[str, object]] |
     """Return the simulated city: the same site, plan and shots give the same, to the byte.
 
     ``shots`` are alerts as on the wire, such as real activations, taken as they are in place of simulated ones: those
-    that occurred within the plan's time, one or more revisions each.
+    that first occurred within the plan's time, one or more revisions each. No review is invented for them.
 
     Raises ValueError for a site whose time zone has no home region where the plan has none, and for more cars
     than there are invented plates.
@@ -228,10 +229,11 @@ class _Places:
 
 def _given_shots(plan: CityPlan, shots: Sequence[Mapping[str, Any]]) -> Alerts:
     alerts: Alerts = {}
-    for shot in sorted(shots, key=lambda shot: (shot["occurred_at_ms"], shot.get("revision", 0), shot["alert_id"])):
-        if plan.begin_ms <= shot["occurred_at_ms"] < plan.end_ms:
-            alerts.setdefault(shot["alert_id"], []).append(shot)
-    return alerts
+    for shot in sorted(shots, key=lambda shot: shot.get("revision", 0)):
+        alerts.setdefault(shot["alert_id"], []).append(shot)
+    heard_ms = {alert_id: revisions[0]["occurred_at_ms"] for alert_id, revisions in alerts.items()}
+    within = [alert_id for alert_id, at_ms in heard_ms.items() if plan.begin_ms <= at_ms < plan.end_ms]
+    return {alert_id: alerts[alert_id] for alert_id in sorted(within, key=lambda one: (heard_ms[one], one))}
 
 
 def _simulated_shots(site: Site, plan: CityPlan) -> Alerts:
@@ -300,11 +302,13 @@ def _cars(site: Site, plan: CityPlan) -> tuple[list[Car], list[Car]]:
     if home is None:
         raise ValueError(f"No home region is known for the time zone {site.time_zone}: set the plan's region.")
     abroad = _NEIGHBOURS.get(home, (home,))
+    this_year = datetime.fromtimestamp(plan.begin_ms / 1000, UTC).year
     cars = []
     for plate in invented_plates(plan.stolen_cars + plan.ordinary_cars, rng):
         region = home if rng.random() < _HOME_SHARE else rng.choice(abroad)
         make, model = rng.choice(_MODELS)
-        cars.append(Car(plate, plate_key(plate), region, make, model, rng.choice(_COLOURS), rng.randrange(2005, 2025)))
+        year = this_year - rng.randrange(18)
+        cars.append(Car(plate, plate_key(plate), region, make, model, rng.choice(_COLOURS), year))
     return cars[: plan.stolen_cars], cars[plan.stolen_cars :]
 
 
@@ -315,8 +319,8 @@ def _thefts(site: Site, plan: CityPlan, stolen: Sequence[Car]) -> list[Theft]:
 
 
 def _hit_records(plan: CityPlan, thefts: Sequence[Theft]) -> Iterator[SimulatedRecord]:
-    rng = random.Random(f"{plan.seed}/hit stamps")
     for stolen in thefts:
+        rng = random.Random(f"{plan.seed}/listing/{stolen.hit_id}")
         for stamp_ms, key, value in listing(stolen, plan.begin_ms, rng):
             yield SimulatedRecord(HITS, stamp_ms, key, value)
 

@@ -139,12 +139,12 @@ class Theft(msgspec.Struct, frozen=True, kw_only=True):
 
 def drives(plan: CityPlan, alerts: Alerts, thefts: Sequence[Theft], roads: Roads) -> tuple[list[Drive], list[Passage]]:
     """Choose a stolen car for the linked shots, and drive it there, or away, or both."""
-    rng = random.Random(f"{plan.seed}/drives")
     truth: list[Drive] = []
     passages: list[Passage] = []
     busy_until_ms: dict[str, int] = {}
     for alert_id, revisions in alerts.items():
         at_ms, lat, lon = (revisions[0][name] for name in ("occurred_at_ms", "lat", "lon"))
+        rng = random.Random(f"{plan.seed}/drive/{alert_id}")
         if rng.random() >= plan.linked_share:
             continue
         free = [one for one in thefts if one.drivable_at(at_ms) and busy_until_ms.get(one.hit_id, at_ms) <= at_ms]
@@ -178,7 +178,7 @@ def chance_passages(plan: CityPlan, thefts: Sequence[Theft], drives: Sequence[Pa
 
 
 def theft(number: int, car: Car, place: tuple[float, float], plan: CityPlan, rng: random.Random) -> Theft:
-    """Return the story of the ``number``-th stolen car; every car takes the same number of draws or so."""
+    """Return the story of the ``number``-th stolen car; which faults are on changes no draw."""
     stolen_at_ms = rng.randrange(plan.begin_ms - STOLEN_BEFORE_MS, plan.end_ms)
     abandoned_at_ms = stolen_at_ms + _delay_ms(plan.kept_median_h, 0.8, rng)
     last_seen_ms = stolen_at_ms - round(rng.expovariate(1 / (2 * _HOUR_MS)))

@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import faust
 from prometheus_client import start_http_server
@@ -24,7 +24,7 @@ from streams.worker import topics
 from streams.worker.agents import declare_agents
 from streams.worker.batches import batch_transport
 from streams.worker.broadcast import BroadcastReader
-from streams.worker.joining import Joining
+from streams.worker.joining import Joining, Source
 from streams.worker.outputs import Outputs
 
 _GRACE_S = 20.0
@@ -37,8 +37,11 @@ class WorkerError(RampwatchError):
     """A worker that cannot start; the message says what to do."""
 
 
-def build(settings: Settings, site: Site, data: str) -> faust.App:
-    """Return the Faust app of a worker; call it inside the running loop. ``data``: an empty folder of its own."""
+def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -> faust.App:
+    """Return the Faust app of a worker; call it inside the running loop.
+
+    ``shared``: the partitions of the broadcast topics; ``data``: an empty folder of its own.
+    """
     app = faust.App(
         settings.prefix + settings.group,
         broker=f"kafka://{settings.broker}",
@@ -58,7 +61,7 @@ def build(settings: Settings, site: Site, data: str) -> faust.App:
         autodiscover=False,
     )
     outputs = Outputs(app, settings, answers_digest(site, settings.join, DEFAULT))
-    joining = Joining(site, settings.join, outputs)
+    joining = Joining(site, settings.join, outputs, shared)
     names = [settings.prefix + topic for topic in JOINED]
     # before the first agent is declared: declaring one builds the transport
     app.transport = batch_transport(app, names, settings.prefix, lambda: joining)
@@ -92,7 +95,7 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=metrics.REGISTRY)
     with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
-        app = build(settings, site, data)
+        app = build(settings, site, await topics.broadcast_sources(settings), data)
         await app.start()
         ready()
         crashed = asyncio.ensure_future(app.wait_until_stopped())

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from mode import Service
 
-from streams.core.events import BROADCAST, Outcome, Record, Refused
+from streams.core.events import Outcome, Record, Refused
 from streams.settings import Settings
 from streams.worker.joining import Joining
 from streams.worker.records import core_record
@@ -39,17 +39,9 @@ class BroadcastReader(Service):  # type: ignore[misc]
             fetch_max_wait_ms=100,
         )
         await self._consumer.start()
-        names = [self._prefix + topic for topic in BROADCAST]
-        tps = [TopicPartition(n, p) for n in names for p in await self._partitions(n)]
+        tps = [TopicPartition(self._prefix + topic, number) for topic, number in self._joining.shared]
         self._consumer.assign(tps)
         await self._consumer.seek_to_beginning(*tps)
-        self._joining.share((tp.topic.removeprefix(self._prefix), tp.partition) for tp in tps)
-
-    async def _partitions(self, topic: str) -> set[int]:
-        await self._consumer._client.force_metadata_update()
-        self._consumer._client.add_topic(topic)
-        await self._consumer._client.force_metadata_update()
-        return self._consumer.partitions_for_topic(topic) or set()
 
     async def on_stop(self) -> None:
         """Give the connection back."""

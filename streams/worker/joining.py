@@ -38,26 +38,23 @@ class _Partition:
 class Joining:
     """The engines of the partitions that this worker has now."""
 
-    def __init__(self, site: Site, rules: JoinRules, outputs: Outputs) -> None:
+    def __init__(self, site: Site, rules: JoinRules, outputs: Outputs, shared: Iterable[Source]) -> None:
+        """``shared``: the partitions of the broadcast topics, which are inputs of every engine."""
         self._site = site
         self._rules = rules
         self._outputs = outputs
         self._partitions: dict[int, _Partition] = {}
-        self._shared: frozenset[Source] = frozenset()
+        self.shared: frozenset[Source] = frozenset(shared)
         self.intake = Intake(site, rules)
         self.broadcast = Broadcast(rules)
         self.lock = asyncio.Lock()
-
-    def share(self, sources: Iterable[Source]) -> None:
-        """Say which partitions of the broadcast topics there are; needed before any engine begins."""
-        self._shared = frozenset(sources)
 
     def keep(self, numbers: set[int], topics: Sequence[str]) -> None:
         """Begin the engines of partitions that are new here, and let go of those that went elsewhere."""
         for gone in self._partitions.keys() - numbers:
             del self._partitions[gone]
         for number in numbers - self._partitions.keys():
-            sources = self._shared | {(topic, number) for topic in topics}
+            sources = self.shared | {(topic, number) for topic in topics}
             partition = _Partition(
                 Engine(self._site, self._rules), Watermark(frozenset(sources), self._rules.stamp_slack_ms)
             )
@@ -108,7 +105,7 @@ class Joining:
         """Note that ``source`` had nothing more to read when the ends were asked for after ``greatest_ms``."""
         topic, number = source
         for mine, partition in self._partitions.items():
-            if source in self._shared or number == mine:
+            if source in self.shared or number == mine:
                 partition.watermark.read_to_end((topic, number), greatest_ms.get(mine, -(2**62)))
 
     # ------------------------------------------------------------------ out

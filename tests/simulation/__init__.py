@@ -1,0 +1,1 @@
+"""Small random worlds and the brute-force oracle that says what the join must make of them."""
