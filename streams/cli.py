@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
 import streams
@@ -137,6 +138,59 @@ def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) ->
         table.add_row(topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}")
     Console(highlight=False).print(table)
     screen.print(f"incidents, dead letters and outcomes: {out}")
+
+
+@app.command
+def demo(
+    *,
+    site: SiteName = None,
+    shots: Annotated[
+        Path | None, Parameter(help="real gunshots (CSV of activations) to play, with simulated cars")
+    ] = None,
+    seed: Annotated[int, Parameter(help="of what is simulated")] = 1,
+    for_s: Annotated[float | None, Parameter(name="--for", help="end after so many seconds")] = None,
+    speed: Annotated[
+        float | None, Parameter(help="times as fast as life; without it the whole takes three minutes")
+    ] = None,
+    broker: Annotated[bool, Parameter(help="through a real Kafka; else the same engine in this process")] = True,
+    json: Annotated[bool, Parameter(help="print incidents as JSON lines")] = False,
+    config: Config = None,
+) -> None:
+    """Play an evening (Kansas City: a real week of gunshots) at speed and print linked incidents as they come."""
+    from streams.demo import DemoPlan
+    from streams.demo import demo as play
+    from streams.scenes import default_scene
+
+    settings = _settings(config, site)
+    plan = DemoPlan(for_s=for_s, speed=speed, broker=broker, json=json)
+    with screen.status("making the scene"):
+        scene = default_scene(_site(settings), seed, shots)
+    asyncio.run(play(scene, plan, settings, lambda line: screen.print(line, style="dim", markup=False)))
+
+
+@app.command
+def generate(
+    out: Path,
+    *,
+    site: SiteName = None,
+    seed: Annotated[int, Parameter(help="the same seed gives the same archive")] = 1,
+    days: Annotated[int, Parameter(validator=Number(gte=1), help="how many")] = 1,
+    begin: Annotated[str, Parameter(help="local date of the first day")] = "2026-06-05",
+    shots: Annotated[Path | None, Parameter(help="real gunshots (CSV of activations), with simulated cars")] = None,
+    config: Config = None,
+) -> None:
+    """Make an archive of a simulated city, with the truth beside it in truth.jsonl."""
+    from streams import scenes
+    from streams.replay.archive import write_archive
+
+    place = _site(_settings(config, site))
+    with screen.status("simulating"):
+        if shots is not None:
+            scene = scenes.around_shots(place, shots, seed, days)
+        else:
+            scene = scenes.days(place, seed, days, scenes.local_midnight(place, begin))
+        written = write_archive(out, scenes.rows(scene), {"truth": scene.city.truth})
+    screen.print(f"{scene.about}\n{written:,} records: {out}", markup=False)
 
 
 @app.command

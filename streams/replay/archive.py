@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -142,6 +143,30 @@ def _derived(topic: str, value: bytes) -> tuple[int | None, str]:
                 return event_time_ms(event), event.incident_id
     except Refused:
         return None, ""
+
+
+def write_archive(
+    folder: Path, rows: Iterable[tuple[str, int, str, bytes]], beside: Mapping[str, Iterable[object]]
+) -> int:
+    """Write records (topic, stamp, key, value) as an archive and return how many; ``beside``: further files of JSON lines.
+
+    Every input topic gets a file, if only an empty one.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {topic: (folder / f"{topic}.jsonl").open("wb") for topic in INPUTS}
+        for name, things in beside.items():
+            (folder / f"{name}.jsonl").write_bytes(b"".join(_ENCODE(thing) + b"\n" for thing in things))
+    except OSError as error:
+        raise ArchiveError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
+    written = 0
+    with ExitStack() as stack:
+        for file in files.values():
+            stack.enter_context(file)
+        for topic, stamp_ms, key, value in rows:
+            files[topic].write(line_with(value, timestamp_ms=stamp_ms, key=key) + b"\n")
+            written += 1
+    return written
 
 
 def line_with(value: bytes, **rest: object) -> bytes:

@@ -100,6 +100,14 @@ async def check(settings: Settings) -> list[str]:
     return faults
 
 
+async def delete(settings: Settings) -> None:
+    """Remove the topics of a prefix and all that is in them; never those without a prefix."""
+    assert settings.prefix, "the topics of production are not removed from here"
+    async with _Admin(settings) as admin:
+        known = set(await admin.list_topics())
+        await admin.delete_topics([topic.name for topic in plan(settings) if topic.name in known])
+
+
 async def broadcast_sources(settings: Settings) -> list[tuple[str, int]]:
     """Return the partitions of the broadcast topics, each as the topic's name without the prefix and a number."""
     async with _Admin(settings) as admin:

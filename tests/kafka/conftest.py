@@ -2,7 +2,7 @@
 
 ``broker`` is one for the whole run, ``own_broker`` one for a single test that stops or kills it. Where
 RAMPWATCH_BROKER names a running Kafka, ``broker`` is that one. Where none can be had, the tests are skipped with the
-reason, or fail with it where RAMPWATCH_REQUIRE_KAFKA=1.
+reason, or fail with it where REQUIRE_KAFKA=1.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def do_without(why: BrokerUnavailable) -> NoReturn:
-    if os.environ.get("RAMPWATCH_REQUIRE_KAFKA") == "1":
-        pytest.fail(f"no Kafka, and RAMPWATCH_REQUIRE_KAFKA=1: {why}", pytrace=False)
+    if os.environ.get("REQUIRE_KAFKA") == "1":
+        pytest.fail(f"no Kafka, and REQUIRE_KAFKA=1: {why}", pytrace=False)
     pytest.skip(f"NO KAFKA, so nothing here was tested: {why}")
 
 

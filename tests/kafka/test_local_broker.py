@@ -87,9 +87,7 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_records_go_in_and_come_out_with_the_brokers_stamp(
-    broker: LocalBroker | GivenBroker, prefix: str
-) -> None:
+def test_records_go_in_and_come_out_with_the_brokers_stamp(broker: LocalBroker | GivenBroker, prefix: str) -> None:
     asyncio.run(write(broker.address, prefix + "shots", [b"one", b"two"]))
     records = asyncio.run(read(broker.address, prefix + "shots", 2))
     assert [value for value, _ in records] == [b"one", b"two"]
@@ -109,9 +107,7 @@ def test_a_misspelt_topic_is_not_made(broker: LocalBroker | GivenBroker, prefix:
         asyncio.run(ask())
 
 
-def test_a_killed_broker_comes_back_at_its_address_with_its_records(
-    own_broker: LocalBroker, prefix: str
-) -> None:
+def test_a_killed_broker_comes_back_at_its_address_with_its_records(own_broker: LocalBroker, prefix: str) -> None:
     address, before = own_broker.address, own_broker.pid
     asyncio.run(write(address, prefix + "shots", [b"one"]))
     own_broker.kill()
@@ -132,9 +128,7 @@ run_broker(None, Path(sys.argv[1]), lambda line: print(line, flush=True))
 
 
 @pytest.mark.usefixtures("kafka_here")
-def test_the_command_ends_in_order_when_asked_and_the_data_serve_the_next_start(
-    tmp_path: Path, prefix: str
-) -> None:
+def test_the_command_ends_in_order_when_asked_and_the_data_serve_the_next_start(tmp_path: Path, prefix: str) -> None:
     with python(RUN_BROKER, str(tmp_path)) as process:
         said = ""
         while not said.startswith("Kafka answers at "):
@@ -209,9 +203,7 @@ def test_jars_that_cannot_be_fetched_are_named(tmp_path: Path, monkeypatch: pyte
 def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(
-            BrokerUnavailable, match=rf"Port {port} on 127\.0\.0\.1 cannot be had .* choose another"
-        ):
+        with pytest.raises(BrokerUnavailable, match=rf"Port {port} on 127\.0\.0\.1 cannot be had .* choose another"):
             LocalBroker.start(port=port)
 
 

@@ -24,7 +24,6 @@ from streams.core.events import (
     canonical,
     decode,
     event_time_ms,
-    finite,
     identity_of,
 )
 
@@ -310,6 +309,3 @@ def test_each_topic_has_its_type():
     assert types == {SHOTS: ShotAlert, HITS: VehicleHit, READS: PlateRead, ACTIONS: IncidentAction}
 
 
-def test_only_finite_numbers_can_be_written_as_json():
-    assert finite(1e308)
-    assert not any(map(finite, (math.inf, -math.inf, math.nan)))

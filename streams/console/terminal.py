@@ -1,0 +1,100 @@
+"""Linked incidents as people want to read them: place, when, car, how far, how sure, and what to confirm first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from rich.text import Text
+
+from streams.core.events import LinkedIncident, LinkedVehicle, Sighting
+from streams.core.plates import region
+from streams.core.site import CITY, Site
+
+_STYLE: Final = {"high": "bold white on red", "medium": "bold black on yellow", "low": "bold white on blue"}
+_KIND: Final = {
+    "single_gunshot": "single gunshot",
+    "multiple_gunshots": "multiple gunshots",
+    "probable_gunfire": "probable gunfire",
+}
+_WARNING: Final = {
+    "lookalike": "the plate was read as a lookalike",
+    "region_unknown": "the state was not read",
+    "low_confidence": "the camera was unsure",
+    "list_age": "the listing is old",
+    "make_differs": "the make differs",
+    "colour_differs": "the colour differs",
+    "unreviewed": "nobody has reviewed the shots yet",
+    "plate_short": "the plate is short",
+}
+
+
+class IncidentText:
+    """Writes incidents for the people of one site, in its local time."""
+
+    def __init__(self, site: Site) -> None:
+        self._zone_names = {zone.zone_id: zone.name for zone in site.zones} | {CITY: site.title or site.name}
+        self._clock = ZoneInfo(site.time_zone)
+
+    def text(self, incident: LinkedIncident) -> Text:
+        """Return an incident in a few lines, coloured by its strength."""
+        if incident.status == "retracted":
+            return self._retracted(incident)
+        text = Text()
+        text.append(f" {incident.strength.upper()} {incident.score:.2f} ", _STYLE[incident.strength])
+        text.append(f" {self._place(incident)}", "bold")
+        text.append(f"  {self._shots(incident)}")
+        if incident.revision > 1:
+            text.append(f"  update {incident.revision}", "dim")
+        text.append(f"\n    car    {self._car(incident.vehicle)}")
+        best = min(incident.sightings, key=lambda sighting: abs(sighting.seconds_from_shot))
+        text.append(f"\n    seen   {_seen(best)}")
+        if len(incident.sightings) > 1:
+            text.append(f", and {len(incident.sightings) - 1} more read{'s' * (len(incident.sightings) > 2)}")
+        text.append(f"\n    first  {_confirm(incident)}", "yellow")
+        return text
+
+    def _retracted(self, incident: LinkedIncident) -> Text:
+        text = Text(" RETRACTED ", "bold black on white")
+        text.append(f" {self._place(incident)}  {self._shots(incident)}", "dim")
+        text.append(f"\n    the {self._car(incident.vehicle)} is no longer linked to them", "dim")
+        return text
+
+    def _place(self, incident: LinkedIncident) -> str:
+        return self._zone_names.get(incident.zone_id, incident.zone_id)
+
+    def _shots(self, incident: LinkedIncident) -> str:
+        shot = incident.shot
+        rounds = f", {shot.rounds} rounds" if shot.rounds else ""
+        return f"{_KIND[shot.kind]}{rounds} at {self._time(shot.occurred_at_ms)} ({shot.status})"
+
+    def _car(self, vehicle: LinkedVehicle) -> str:
+        looks = " ".join(str(part) for part in (vehicle.colour, vehicle.make, vehicle.model, vehicle.year) if part)
+        state = (region(vehicle.region) or "state unknown").removeprefix("US-")
+        stolen = f"listed stolen {self._time(vehicle.reported_at_ms)}"
+        return f"{looks or 'car'}, plate {vehicle.plate} ({state}), {stolen}"
+
+    def _time(self, at_ms: int) -> str:
+        return datetime.fromtimestamp(at_ms / 1000, self._clock).strftime("%a %H:%M:%S")
+
+
+def _seen(sighting: Sighting) -> str:
+    ramp = f"{sighting.road} exit {sighting.exit} {sighting.direction}-ramp"
+    delay_s = sighting.seconds_from_shot
+    when = f"{_duration(abs(delay_s))} {'after' if delay_s >= 0 else 'before'} the shots"
+    return f"{ramp}, {when}, {sighting.distance_m / 1000:.1f} km away; camera {sighting.confidence:.0%} sure"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def _confirm(incident: LinkedIncident) -> str:
+    vehicle = incident.vehicle
+    whom = f"with {vehicle.ori}" if vehicle.ori else "with the entering agency"
+    case = f", case {vehicle.oca}" if vehicle.oca else ""
+    said = [_WARNING[code] for code in incident.warnings]
+    doubts = f"; {', '.join(said)}" if said else ""
+    return f"lead only: confirm plate and state by eye, and the listing {whom}{case}{doubts}"

@@ -1,0 +1,207 @@
+"""The demo: a scene played at speed through a real Kafka and a real worker, or through the same engine in-process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+from msgspec import Struct
+from rich.console import Console
+
+from streams.broker import BrokerUnavailable, LocalBroker
+from streams.broker_guard import GuardedProcess
+from streams.console.terminal import IncidentText
+from streams.core.events import ENCODER, INCIDENTS, LinkedIncident, Record
+from streams.replay.fold import Fold
+from streams.replay.player import Pace, Playable, play
+from streams.scenes import Scene, rows
+from streams.settings import Settings
+
+PLAYED_IN_S: Final = 180.0
+"""How long a whole scene takes at the ordinary speed."""
+_QUIET_S: Final = 3.0
+"""After the last record: when nothing more has come for so long, the worker has said all."""
+
+Say = Callable[[str], None]
+
+
+class DemoPlan(Struct, frozen=True, kw_only=True):
+    """How to play: for how long at most, how fast (None: the whole scene in three minutes), and how to print."""
+
+    for_s: float | None = None
+    speed: float | None = None
+    json: bool = False
+    broker: bool = True
+
+
+class Printed:
+    """Prints incidents as they come, and counts what it has printed."""
+
+    def __init__(self, scene: Scene, as_json: bool) -> None:
+        self._text = IncidentText(scene.site)
+        self._screen = Console(highlight=False, soft_wrap=True)
+        self._json = as_json
+        self._last: dict[str, LinkedIncident] = {}
+
+    def show(self, incident: LinkedIncident) -> None:
+        """Print one revision of an incident."""
+        self._last[incident.incident_id] = incident
+        if self._json:
+            sys.stdout.write(ENCODER.encode(incident).decode() + "\n")
+            sys.stdout.flush()
+        else:
+            self._screen.print(self._text.text(incident))
+
+    def summary(self) -> str:
+        """Return how many incidents there were, by how strong they are now."""
+        now = Counter("retracted" if i.status == "retracted" else i.strength for i in self._last.values())
+        counts = [f"{now[name]} {name}" for name in ("high", "medium", "low", "retracted") if now[name]]
+        return f"{len(self._last)} linked incidents" + (f": {', '.join(counts)}" if counts else "")
+
+
+async def demo(scene: Scene, plan: DemoPlan, settings: Settings, say: Say) -> None:
+    """Play a scene until it ends, the time is over, or SIGINT or SIGTERM comes; nothing is left running."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    say(scene.about)
+    printed = Printed(scene, plan.json)
+    playing = asyncio.ensure_future(_play(scene, plan, settings, printed, say, stop))
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({playing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not playing.done():
+        say("stopping")
+        playing.cancel()
+    with suppress(asyncio.CancelledError):
+        await playing
+    say(printed.summary())
+
+
+async def _play(
+    scene: Scene, plan: DemoPlan, settings: Settings, printed: Printed, say: Say, stop: asyncio.Event
+) -> None:
+    records = [Playable(*row) for row in rows(scene)]
+    speed = plan.speed or max(1.0, (records[-1].stamp_ms - records[0].stamp_ms) / 1000 / PLAYED_IN_S)
+    if not plan.broker:
+        await _limited(_in_process(scene, settings, records, speed, printed, say), plan.for_s)
+        return
+    async with AsyncExitStack() as stack:
+        try:
+            address = await _broker(stack, say)
+        except BrokerUnavailable as error:
+            say(f"{error}\nno Kafka here: the same engine runs in this process instead")
+            await _limited(_in_process(scene, settings, records, speed, printed, say), plan.for_s)
+            return
+        prefix = f"demo-{secrets.token_hex(4)}-"
+        settings = msgspec.structs.replace(settings, broker=address, prefix=prefix, site=scene.site.name)
+        await stack.enter_async_context(_topics(settings))
+        await stack.enter_async_context(_worker(settings, say))
+        await _limited(_through_kafka(settings, records, speed, printed, say), plan.for_s)
+
+
+async def _limited(playing: asyncio.Future[None] | object, for_s: float | None) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(playing, for_s)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------- in this process
+
+
+async def _in_process(
+    scene: Scene, settings: Settings, records: Iterable[Playable], speed: float, printed: Printed, say: Say
+) -> None:
+    fold = Fold(scene.site, settings.join)
+    say(f"in this process, {speed:,.0f} times as fast as life; Ctrl-C ends it")
+    pace: Pace | None = None
+    for offset, record in enumerate(records):
+        pace = pace or Pace(speed, record.stamp_ms)
+        await pace.until_due(record.stamp_ms)
+        changed, _ = fold.apply(Record(record.topic, 0, offset, record.stamp_ms, record.value))
+        for incident in changed:
+            printed.show(incident)
+
+
+# ---------------------------------------------------------------------- through Kafka
+
+
+async def _broker(stack: AsyncExitStack, say: Say) -> str:
+    """Return the address of a broker: the one that is set, or one started for the demo."""
+    given = os.environ.get("RAMPWATCH_BROKER")
+    if given:
+        return given
+    broker = await asyncio.to_thread(LocalBroker.start, None, None, say)
+    stack.callback(broker.stop)
+    return broker.address
+
+
+@asynccontextmanager
+async def _topics(settings: Settings) -> AsyncIterator[None]:
+    """The demo's own topics, gone again afterwards."""
+    from streams.worker import topics
+
+    await topics.create(settings)
+    try:
+        yield
+    finally:
+        await topics.delete(settings)
+
+
+@asynccontextmanager
+async def _worker(settings: Settings, say: Say) -> AsyncIterator[None]:
+    """A real worker in a process of its own, which ends with this one whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="rampwatch-demo-") as folder:
+        log = Path(folder) / "worker.log"
+        command = [sys.executable, "-m", "streams.cli", "worker", "--prefix", settings.prefix, "--site", settings.site]
+        environment = {"RAMPWATCH_BROKER": settings.broker, "PYTHONPATH": os.pathsep.join(sys.path)}
+        process = await asyncio.to_thread(GuardedProcess, command, environment, Path(folder), log, False)
+        ended = asyncio.ensure_future(asyncio.to_thread(process.ended.wait))
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(process.close, False)
+            await ended
+            if process.exit_code:
+                say(f"the worker ended with code {process.exit_code}:\n{log.read_text('utf-8', 'replace')[-2000:]}")
+
+
+async def _through_kafka(settings: Settings, records: list[Playable], speed: float, printed: Printed, say: Say) -> None:
+    consumer = AIOKafkaConsumer(
+        settings.prefix + INCIDENTS,
+        bootstrap_servers=settings.broker,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    say(f"through Kafka at {settings.broker}, {speed:,.0f} times as fast as life; Ctrl-C ends it")
+    player = asyncio.ensure_future(play(records, settings.broker, settings.prefix, speed, lambda _: None))
+    try:
+        quiet_since_s = asyncio.get_running_loop().time()
+        while True:
+            rows = await consumer.getmany(timeout_ms=200)
+            for row in (row for batch in rows.values() for row in batch):
+                printed.show(msgspec.json.decode(row.value, type=LinkedIncident))
+            now_s = asyncio.get_running_loop().time()
+            if rows or not player.done():
+                quiet_since_s = now_s
+            if now_s - quiet_since_s > _QUIET_S:
+                say(f"{player.result():,} records played")
+                return
+    finally:
+        player.cancel()
+        with suppress(asyncio.CancelledError):
+            await player
+        await consumer.stop()

@@ -1,0 +1,131 @@
+"""What there is to play: a simulated evening, or real gunshots with simulated cars around them.
+
+A scene says on its first line what in it is real and what is not. The same arguments give the same scene, to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from streams.core.errors import RampwatchError
+from streams.core.events import SHOTS
+from streams.core.site import Site
+from streams.shipped import shipped
+from streams.simulate.city import City, CityPlan, simulate
+from streams.simulate.kansas_city import load_activations
+
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
+_EVENING: Final = (2026, 6, 5, 18)
+"""A Friday, 18:00 local time, to midnight."""
+_LEAD_MS: Final = 120_000
+_WEEK: Final = "kansas-city-week.csv"
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """A city to play; ``about`` says in a sentence what is real in it."""
+
+    site: Site
+    city: City
+    about: str
+
+    @property
+    def lively_from_ms(self) -> int:
+        """When it becomes worth watching: a little before the first shooting that a stolen car drives to or from."""
+        times = {r.value["alert_id"]: r.value["occurred_at_ms"] for r in self.city.records if r.topic == SHOTS}
+        linked = [times[drive.alert_id] for drive in self.city.truth if drive.alert_id in times]
+        return min(linked, default=self.city.records[0].stamp_ms) - _LEAD_MS
+
+
+def evening(site: Site, seed: int) -> Scene:
+    """Return an evening of six hours, livelier than a real one, all of it simulated."""
+    begin = datetime(*_EVENING, tzinfo=ZoneInfo(site.time_zone))
+    plan = CityPlan(
+        begin_ms=round(begin.timestamp() * 1000),
+        duration_ms=6 * _HOUR_MS,
+        seed=seed,
+        shots_per_day=72,
+        linked_share=0.5,
+        stolen_cars=24,
+        background_reads_per_minute=40,
+    )
+    about = f"simulated (seed {seed}), livelier than a real evening; of {site.name} the places are real"
+    return Scene(site, simulate(site, plan), about)
+
+
+def days(site: Site, seed: int, number: int, begin: datetime) -> Scene:
+    """Return so many simulated days of ordinary life from a local midnight on."""
+    plan = CityPlan(begin_ms=round(begin.timestamp() * 1000), duration_ms=number * _DAY_MS, seed=seed)
+    return Scene(site, simulate(site, plan), f"simulated: {number} days of {site.name} (seed {seed})")
+
+
+def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -> Scene:
+    """Return the real activations of a file with simulated cars around them; at most so many days of them.
+
+    Raises `RampwatchError` where the file is no list of activations, or holds none.
+    """
+    activations = load_activations(file)
+    if not activations.alerts:
+        raise RampwatchError(f"{file}: holds no activation that can be used, of {activations.rows} rows")
+    times = [_at_ms(alert) for alert in activations.alerts]
+    begin = _midnight(times[0], site)
+    end_ms = max(times) + _HOUR_MS
+    if number is not None:
+        end_ms = min(end_ms, round((begin + timedelta(days=number)).timestamp() * 1000))
+    begin_ms = round(begin.timestamp() * 1000)
+    day_count = max(1, round((end_ms - begin_ms) / _DAY_MS))
+    plan = CityPlan(
+        begin_ms=begin_ms,
+        duration_ms=end_ms - begin_ms,
+        seed=seed,
+        stolen_cars=8 * day_count,
+        background_reads_per_minute=10,
+    )
+    shots = [alert for alert, at_ms in zip(activations.alerts, times, strict=True) if at_ms < end_ms]
+    accounted = f"{activations.rows} rows: {activations.imported} imported, {len(activations.refused)} refused"
+    about = (
+        f"{len(shots)} real gunshots from {file.name} ({accounted}); "
+        f"the cars, plates and reads around them are simulated (seed {seed})"
+    )
+    return Scene(site, simulate(site, plan, shots), about)
+
+
+def default_scene(site: Site, seed: int, shots: Path | None) -> Scene:
+    """Return what the demo plays: the shots given, the week of real shots for Kansas City, an evening elsewhere."""
+    if shots is not None:
+        return around_shots(site, shots, seed)
+    if site.name == "kansas-city":
+        return around_shots(site, shipped("samples", _WEEK), seed)
+    return evening(site, seed)
+
+
+def rows(scene: Scene) -> Iterator[tuple[str, int, str, bytes]]:
+    """Hand out a scene's records: topic, stamp, key and value, in the order of their stamps."""
+    for record in scene.city.records:
+        yield record.topic, record.stamp_ms, record.key, msgspec.json.encode(record.value)
+
+
+def local_midnight(site: Site, date: str) -> datetime:
+    """Return the beginning of a local date; raises `RampwatchError` where it is none."""
+    try:
+        day = datetime.strptime(date, "%Y-%m-%d")
+    except ValueError:
+        raise RampwatchError(f"{date!r} is no date; write one like 2026-06-05") from None
+    return day.replace(tzinfo=ZoneInfo(site.time_zone))
+
+
+def _at_ms(alert: Mapping[str, object]) -> int:
+    at_ms = alert["occurred_at_ms"]
+    assert isinstance(at_ms, int)
+    return at_ms
+
+
+def _midnight(at_ms: int, site: Site) -> datetime:
+    local = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(site.time_zone))
+    return local.replace(hour=0, minute=0, second=0, microsecond=0)

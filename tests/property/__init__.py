@@ -1,0 +1,1 @@
+"""Laws of the join that hold for every input, checked by hypothesis."""
