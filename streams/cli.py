@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ app = App(
 topics_app = App(name="topics", help="Make the topics, or say what is wrong with them.")
 app.command(topics_app)
 
-screen = Console(stderr=True, highlight=False)
+screen = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Config = Annotated[Path | None, Parameter(name="--config", help="TOML file with settings; RAMPWATCH_… wins over it")]
 SiteName = Annotated[
@@ -209,6 +210,9 @@ def broker(
 
 def main() -> None:
     """Run the command line; what cannot go on ends with one sentence and exit code 2."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    # what aiokafka retries by itself is nothing to tell; what it cannot mend raises
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
     try:
         app()
     except KeyboardInterrupt:

@@ -78,7 +78,7 @@ async def demo(scene: Scene, plan: DemoPlan, settings: Settings, say: Say) -> No
         loop.add_signal_handler(number, stop.set)
     say(scene.about)
     printed = Printed(scene, plan.json)
-    playing = asyncio.ensure_future(_play(scene, plan, settings, printed, say, stop))
+    playing = asyncio.ensure_future(_play(scene, plan, settings, printed, say))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({playing, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -90,11 +90,9 @@ async def demo(scene: Scene, plan: DemoPlan, settings: Settings, say: Say) -> No
     say(printed.summary())
 
 
-async def _play(
-    scene: Scene, plan: DemoPlan, settings: Settings, printed: Printed, say: Say, stop: asyncio.Event
-) -> None:
+async def _play(scene: Scene, plan: DemoPlan, settings: Settings, printed: Printed, say: Say) -> None:
     records = [Playable(*row) for row in rows(scene)]
-    speed = plan.speed or max(1.0, (records[-1].stamp_ms - records[0].stamp_ms) / 1000 / PLAYED_IN_S)
+    speed = plan.speed or max(1.0, (records[-1].stamp_ms - scene.lively_from_ms) / 1000 / PLAYED_IN_S)
     if not plan.broker:
         await _limited(_in_process(scene, settings, records, speed, printed, say), plan.for_s)
         return
@@ -109,7 +107,7 @@ async def _play(
         settings = msgspec.structs.replace(settings, broker=address, prefix=prefix, site=scene.site.name)
         await stack.enter_async_context(_topics(settings))
         await stack.enter_async_context(_worker(settings, say))
-        await _limited(_through_kafka(settings, records, speed, printed, say), plan.for_s)
+        await _limited(_through_kafka(scene, settings, records, speed, printed, say), plan.for_s)
 
 
 async def _limited(playing: asyncio.Future[None] | object, for_s: float | None) -> None:
@@ -125,9 +123,8 @@ async def _in_process(
 ) -> None:
     fold = Fold(scene.site, settings.join)
     say(f"in this process, {speed:,.0f} times as fast as life; Ctrl-C ends it")
-    pace: Pace | None = None
+    pace = Pace(speed, scene.lively_from_ms)
     for offset, record in enumerate(records):
-        pace = pace or Pace(speed, record.stamp_ms)
         await pace.until_due(record.stamp_ms)
         changed, _ = fold.apply(Record(record.topic, 0, offset, record.stamp_ms, record.value))
         for incident in changed:
@@ -177,7 +174,9 @@ async def _worker(settings: Settings, say: Say) -> AsyncIterator[None]:
                 say(f"the worker ended with code {process.exit_code}:\n{log.read_text('utf-8', 'replace')[-2000:]}")
 
 
-async def _through_kafka(settings: Settings, records: list[Playable], speed: float, printed: Printed, say: Say) -> None:
+async def _through_kafka(
+    scene: Scene, settings: Settings, records: list[Playable], speed: float, printed: Printed, say: Say
+) -> None:
     consumer = AIOKafkaConsumer(
         settings.prefix + INCIDENTS,
         bootstrap_servers=settings.broker,
@@ -187,7 +186,7 @@ async def _through_kafka(settings: Settings, records: list[Playable], speed: flo
     )
     await consumer.start()
     say(f"through Kafka at {settings.broker}, {speed:,.0f} times as fast as life; Ctrl-C ends it")
-    player = asyncio.ensure_future(play(records, settings.broker, settings.prefix, speed, lambda _: None))
+    player = asyncio.ensure_future(play(records, settings.broker, settings.prefix, speed, scene.lively_from_ms))
     try:
         quiet_since_s = asyncio.get_running_loop().time()
         while True:

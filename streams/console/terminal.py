@@ -66,7 +66,7 @@ class IncidentText:
 
     def _shots(self, incident: LinkedIncident) -> str:
         shot = incident.shot
-        rounds = f", {shot.rounds} rounds" if shot.rounds else ""
+        rounds = f", {shot.rounds} round{'s' * (shot.rounds != 1)}" if shot.rounds else ""
         return f"{_KIND[shot.kind]}{rounds} at {self._time(shot.occurred_at_ms)} ({shot.status})"
 
     def _car(self, vehicle: LinkedVehicle) -> str:

@@ -148,9 +148,9 @@ def _derived(topic: str, value: bytes) -> tuple[int | None, str]:
 def write_archive(
     folder: Path, rows: Iterable[tuple[str, int, str, bytes]], beside: Mapping[str, Iterable[object]]
 ) -> int:
-    """Write records (topic, stamp, key, value) as an archive and return how many; ``beside``: further files of JSON lines.
+    """Write records (topic, stamp, key, value) as an archive and return how many.
 
-    Every input topic gets a file, if only an empty one.
+    Every input topic gets a file, if only an empty one; ``beside``: further files of JSON lines, by name.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.site import read_site
@@ -30,12 +30,9 @@ from .records import HITS, READS, SHOTS, TOPICS, Value
 from .worlds import World, world, write_archive
 
 WORLDS = 400
-SEED_VARIABLE = "RAMPWATCH_TEST_SEED"
+ROOT = Path(__file__).parents[2]
 FEW = range(1_000, 1_025)
 """For what changes how an archive is written: the join itself is judged on all the others."""
-
-# A failing world is played alone with this variable; the variable never changes which worlds are played without it.
-SEEDS = [int(os.environ[SEED_VARIABLE])] if SEED_VARIABLE in os.environ else range(WORLDS)
 
 
 def replayed(made: World, folder: Path, partitions: int = 3) -> tuple[dict[str, Value], list[Value], Value]:
@@ -67,8 +64,7 @@ def disagreements(made: World, folder: Path, verdict: Verdict, partitions: int =
 
 
 def blame(seed: int) -> str:
-    test = "tests/simulation/test_replay_agrees.py::test_a_replay_agrees_with_the_oracle"
-    return f"world {seed}; play it again with {SEED_VARIABLE}={seed} pytest {test}"
+    return f"world {seed}"
 
 
 def written(made: World, folder: Path) -> World:
@@ -80,10 +76,11 @@ def judged(made: World) -> Verdict:
     return judge(made.archive, made.site, made.join)
 
 
-def test_a_replay_agrees_with_the_oracle(tmp_path: Path) -> None:
-    for seed in SEEDS:
-        made = written(world(seed), tmp_path / str(seed))
-        assert disagreements(made, tmp_path / str(seed), judged(made)) == [], blame(seed)
+@pytest.mark.parametrize("seed", range(WORLDS))
+def test_a_replay_agrees_with_the_oracle(seed: int, tmp_path: Path) -> None:
+    made = written(world(seed), tmp_path)
+    again = f"pytest '{Path(__file__).relative_to(ROOT)}::test_a_replay_agrees_with_the_oracle[{seed}]'"
+    assert disagreements(made, tmp_path, judged(made)) == [], f"world {seed}; to see it again: {again}"
 
 
 # --- the same records, written otherwise ---

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -307,5 +306,3 @@ def test_an_events_time_is_when_it_happened_or_was_reported():
 def test_each_topic_has_its_type():
     types = {topic: type(decode(topic, as_bytes(MINIMAL[topic]))) for topic in INPUTS}
     assert types == {SHOTS: ShotAlert, HITS: VehicleHit, READS: PlateRead, ACTIONS: IncidentAction}
-
-

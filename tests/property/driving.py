@@ -1,0 +1,173 @@
+"""Engines driven as workers drive them, at any speed and in any order the topics allow, over the seeded worlds.
+
+What the topics allow: within a topic (here of one partition) records come in the order of their stamps; a record can be
+read up to ``stamp_slack`` after its stamp; between topics there is no order at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from simulation.oracle import Verdict, judge
+from simulation.records import TOPICS
+from simulation.worlds import World, world
+
+from streams.core.engine import Engine
+from streams.core.events import BROADCAST, EVENT_TYPES, LinkedIncident, Record, Refused, event_time_ms
+from streams.core.intake import Admitted, Intake
+from streams.core.rules import JoinRules
+from streams.core.site import Site, read_site
+from streams.core.windows import Watermark
+from streams.partitioning import partition_of
+
+
+@dataclass(frozen=True)
+class Played:
+    """A world, what the oracle says of it, and its admitted records by topic in the order of their stamps."""
+
+    made: World
+    verdict: Verdict
+    site: Site
+    rules: JoinRules
+    admitted: dict[str, list[Admitted]]
+
+    @property
+    def last_ms(self) -> int:
+        return max((record.stamp_ms for records in self.admitted.values() for record in records), default=0)
+
+
+@lru_cache(maxsize=64)
+def played(seed: int) -> Played:
+    made = world(seed)
+    site = read_site(json.dumps(made.site).encode(), "world")
+    rules = msgspec.convert(made.join, JoinRules)
+    intake = Intake(site, rules)
+    admitted: dict[str, list[Admitted]] = {topic: [] for topic in TOPICS}
+    for topic in TOPICS:
+        for offset, line in enumerate(made.archive[topic]):
+            try:
+                admitted[topic].append(intake.admit(_record(topic, offset, line)))
+            except Refused:
+                continue
+        admitted[topic].sort(key=lambda record: record.stamp_ms)
+    return Played(made, judge(made.archive, made.site, made.join), site, rules, admitted)
+
+
+def _record(topic: str, offset: int, line: dict[str, Any]) -> Record:
+    if "value_base64" in line:
+        value = base64.b64decode(line["value_base64"])
+    else:
+        value = json.dumps(line["value"]).encode()
+    stamp_ms = line.get("timestamp_ms")
+    if stamp_ms is None:  # an archive without stamps: the event's time stands for them
+        try:
+            stamp_ms = event_time_ms(msgspec.json.decode(value, type=EVENT_TYPES[topic]))
+        except msgspec.DecodeError:
+            stamp_ms = 0
+    return Record(topic, 0, offset, stamp_ms, value)
+
+
+@dataclass
+class Console:
+    """What an engine said last of each incident; complains of what no reader could make sense of."""
+
+    said: dict[str, LinkedIncident] = field(default_factory=dict)
+
+    def hear(self, changes: list[LinkedIncident]) -> None:
+        for incident in changes:
+            before = self.said.get(incident.incident_id)
+            assert incident.revision == (before.revision + 1 if before else 1), "revisions count up by one"
+            self.said[incident.incident_id] = incident
+
+    def contents(self) -> dict[str, Any]:
+        return {name: msgspec.to_builtins(incident) for name, incident in self.said.items()}
+
+    def told(self) -> dict[str, bytes]:
+        """The content by incident, to the byte: all but the revision and the vehicle's stamp."""
+        return {name: _content(incident) for name, incident in self.said.items() if _has_reads(incident)}
+
+
+def _has_reads(incident: LinkedIncident) -> bool:
+    return bool(incident.sightings or incident.set_aside)
+
+
+def _content(incident: LinkedIncident) -> bytes:
+    vehicle = msgspec.structs.replace(incident.vehicle, stamp_ms=0)
+    return msgspec.json.encode(msgspec.structs.replace(incident, revision=1, vehicle=vehicle))
+
+
+def take_in(engine: Engine, record: Admitted) -> None:
+    if record.topic in BROADCAST:
+        engine.hear(record)
+    else:
+        engine.join(record)
+
+
+class Worker:
+    """One engine with its inputs, read at different speeds; its watermark is made as a worker's is."""
+
+    def __init__(self, play: Played, rng: random.Random, admitted: dict[str, list[Admitted]]) -> None:
+        self.play, self.rng, self.admitted = play, rng, admitted
+        self.engine = Engine(play.site, play.rules)
+        self.console = Console()
+        self.watermark = Watermark(frozenset(TOPICS), play.rules.stamp_slack_ms)
+        self.at = dict.fromkeys(TOPICS, 0)
+        self.speed = {topic: rng.choice((0.02, 0.3, 1.0, 5.0)) for topic in TOPICS}
+        self.now_ms = min((records[0].stamp_ms for records in admitted.values() if records), default=0)
+        self.repeats = False
+
+    def run(self) -> None:
+        """Read everything there is, with the clock of the brokers going on meanwhile."""
+        while any(self.at[topic] < len(self.admitted[topic]) for topic in TOPICS):
+            self.now_ms += self.rng.choice((0, 0, 1, 60_000, 600_000))
+            topic = self.rng.choices(TOPICS, [self.speed[topic] for topic in TOPICS])[0]
+            self._read(topic, self.rng.choice((1, 1, 3, 50)))
+            if self.rng.random() < 0.5:
+                self._publish()
+
+    def finish(self, watermark_ms: int) -> None:
+        self._publish()
+        self.engine.release(watermark_ms)
+        assert self.engine.changes() == [], "letting go of memory changes nothing that was said"
+
+    def _read(self, topic: str, most: int) -> None:
+        """Ask where the topic ends, then read some; whoever gets to that end says so."""
+        records = self.admitted[topic]
+        asked_at_ms = self.watermark.greatest_ms
+        # what has a stamp can be read a while later, at the latest when the slack is over
+        visible_ms = self.now_ms - self.rng.randrange(self.play.rules.stamp_slack_ms + 1)
+        end = max(self.at[topic], sum(record.stamp_ms <= visible_ms for record in records))
+        for record in records[self.at[topic] : min(end, self.at[topic] + most)]:
+            take_in(self.engine, record)
+            self.watermark.seen(topic, record.stamp_ms)
+            self.at[topic] += 1
+            if self.repeats and self.rng.random() < 0.3:
+                self._repeat()
+        if self.at[topic] == end and self.rng.random() < 0.7:
+            self.watermark.read_to_end(topic, asked_at_ms)
+
+    def _repeat(self) -> None:
+        """A record that was read before comes again, as it was: what a broker does after a fall."""
+        topic = self.rng.choice([topic for topic in TOPICS if self.at[topic]])
+        take_in(self.engine, self.admitted[topic][self.rng.randrange(self.at[topic])])
+
+    def _publish(self) -> None:
+        self.console.hear(self.engine.changes())
+        self.engine.release(self.watermark.value_ms)
+
+
+def split(play: Played, partitions: int) -> list[dict[str, list[Admitted]]]:
+    """The inputs of each partition: its hits and reads, all shots, all actions."""
+    return [
+        {
+            topic: [r for r in records if topic in BROADCAST or partition_of(r.plate_key, partitions) == partition]
+            for topic, records in play.admitted.items()
+        }
+        for partition in range(partitions)
+    ]
