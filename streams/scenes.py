@@ -62,7 +62,7 @@ def evening(site: Site, seed: int) -> Scene:
 def days(site: Site, seed: int, number: int, begin: datetime) -> Scene:
     """Return so many simulated days of ordinary life from a local midnight on."""
     plan = CityPlan(begin_ms=round(begin.timestamp() * 1000), duration_ms=number * _DAY_MS, seed=seed)
-    return Scene(site, simulate(site, plan), f"simulated: {number} days of {site.name} (seed {seed})")
+    return Scene(site, simulate(site, plan), f"simulated: days of {site.name}: {number} (seed {seed})")
 
 
 def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -> Scene:

@@ -236,7 +236,7 @@ class Record(Struct, frozen=True, gc=False):
 
 
 _DECODERS: Final = {topic: msgspec.json.Decoder(kind) for topic, kind in EVENT_TYPES.items()}
-_DEEPEST: Final = 64
+_DEEPEST: Final = 256
 """Levels of nesting. How deep a decoder gets depends on its caller's stack; what is refused must not."""
 _LONGEST_DETAIL: Final = 200
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
@@ -251,7 +251,7 @@ def decode(topic: str, value: bytes | None) -> Event:
     """
     if not value:
         raise Refused("not_json", "", "the record is empty; send one JSON object")
-    if value.count(b"[") + value.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
+    if len(value) > 2 * _DEEPEST and _depth(value) > _DEEPEST:
         raise Refused("schema", "", f"nested more than {_DEEPEST} deep; send one flat JSON object")
     try:
         if not value.isascii():
@@ -285,6 +285,8 @@ def _refusal(value: bytes, error: msgspec.ValidationError) -> Refused:
 
 def _depth(value: bytes) -> int:
     """How deep the brackets outside texts are nested, at the deepest, in what may be no JSON at all."""
+    if value.count(b"[") + value.count(b"{") <= _DEEPEST:
+        return 0
     depth = deepest = 0
     for bracket in _BRACKETS.finditer(value):
         if bracket[0] in b"[{":

@@ -60,10 +60,7 @@ def played(seed: int) -> Played:
 
 
 def _record(topic: str, offset: int, line: dict[str, Any]) -> Record:
-    if "value_base64" in line:
-        value = base64.b64decode(line["value_base64"])
-    else:
-        value = json.dumps(line["value"]).encode()
+    value = base64.b64decode(line["value_base64"]) if "value_base64" in line else json.dumps(line["value"]).encode()
     stamp_ms = line.get("timestamp_ms")
     if stamp_ms is None:  # an archive without stamps: the event's time stands for them
         try:
