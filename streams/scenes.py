@@ -17,8 +17,9 @@ from streams.core.errors import RampwatchError
 from streams.core.events import SHOTS
 from streams.core.site import Site
 from streams.shipped import shipped
-from streams.simulate.city import City, CityPlan, simulate
+from streams.simulate.city import City, simulate
 from streams.simulate.kansas_city import load_activations
+from streams.simulate.plan import CityPlan
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from streams.core.geo import distance_m
 from streams.core.plates import fold
 from streams.core.site import Ramp, Site
+from streams.simulate.plan import CityPlan
 from streams.simulate.plates import Car, Passage, mistyped
-
-if TYPE_CHECKING:
-    from streams.simulate.city import CityPlan
 
 _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 60 * _MINUTE_MS

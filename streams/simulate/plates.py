@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from streams.core.plates import fold
 from streams.core.site import Ramp
-
-if TYPE_CHECKING:
-    from streams.simulate.city import CityPlan
+from streams.simulate.plan import CityPlan
 
 # No pair twice the same letter: QQ00000 would fold to a row of zeros, which cameras write where they read nothing.
 _PAIRS: Final = tuple(first + second for first in "XQ" for second in "JKQVWXY" if first != second)

@@ -15,7 +15,8 @@ from streams.core.linking import is_evidence
 from streams.core.plates import differences, plate_key
 from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
-from streams.simulate.city import FAULTS, City, CityPlan, SimulatedRecord, simulate
+from streams.simulate.city import City, SimulatedRecord, simulate
+from streams.simulate.plan import FAULTS, CityPlan
 from streams.simulate.plates import PLATES, invented_plates
 from streams.sites import load_site
 
