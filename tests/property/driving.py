@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import random
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from simulation.records import TOPICS
 from simulation.worlds import World, world
 
 from streams.core.engine import Engine
-from streams.core.events import BROADCAST, EVENT_TYPES, LinkedIncident, Record, Refused, event_time_ms
+from streams.core.events import BROADCAST, EVENT_TYPES, LinkedIncident, Outcome, Record, Refused, event_time_ms
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
 from streams.core.site import Site, read_site
@@ -44,7 +45,27 @@ class Played:
 
 @lru_cache(maxsize=64)
 def played(seed: int) -> Played:
-    made = world(seed)
+    return _played(world(seed))
+
+
+def echoed(seed: int) -> Played:
+    """A world in which many records come again as they were, minutes or hours later, some of them often."""
+    made, rng = world(seed), random.Random(seed)
+    archive = {topic: _with_echoes(lines, rng) for topic, lines in made.archive.items()}
+    return _played(replace(made, archive=archive))
+
+
+def _with_echoes(lines: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+    echoes = [
+        {**line, "timestamp_ms": line["timestamp_ms"] + rng.choice((0, 1, 2, 5, 19, 30, 99, 100, 330)) * 60_000}
+        for line in lines
+        if "timestamp_ms" in line
+        for _ in range(rng.choice((0, 0, 1, 2, 3)))
+    ]
+    return sorted(lines + echoes, key=lambda line: line.get("timestamp_ms", 0))
+
+
+def _played(made: World) -> Played:
     site = read_site(json.dumps(made.site).encode(), "world")
     rules = msgspec.convert(made.join, JoinRules)
     intake = Intake(site, rules)
@@ -99,11 +120,11 @@ def _content(incident: LinkedIncident) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(incident, revision=1, vehicle=vehicle))
 
 
-def take_in(engine: Engine, record: Admitted) -> None:
+def take_in(engine: Engine, record: Admitted) -> Outcome | None:
     if record.topic in BROADCAST:
         engine.hear(record)
-    else:
-        engine.join(record)
+        return None
+    return engine.join(record)
 
 
 class Worker:
@@ -116,17 +137,35 @@ class Worker:
         self.watermark = Watermark(frozenset(TOPICS), play.rules.stamp_slack_ms)
         self.at = dict.fromkeys(TOPICS, 0)
         self.speed = {topic: rng.choice((0.02, 0.3, 1.0, 5.0)) for topic in TOPICS}
+        self.lag_ms = {topic: rng.choice((0, play.rules.stamp_slack_ms)) for topic in TOPICS}
+        """How long after its stamp a record can be read: at the latest when the slack is over."""
         self.now_ms = min((records[0].stamp_ms for records in admitted.values() if records), default=0)
         self.repeats = False
 
     def run(self) -> None:
-        """Read everything there is, with the clock of the brokers going on meanwhile."""
+        """Read everything there is while the brokers' clock goes on: far behind it, or hard on its heels."""
+        step = self.rng.choice((self._catch_up, self._keep_up))
         while any(self.at[topic] < len(self.admitted[topic]) for topic in TOPICS):
-            self.now_ms += self.rng.choice((0, 0, 1, 60_000, 600_000))
-            topic = self.rng.choices(TOPICS, [self.speed[topic] for topic in TOPICS])[0]
-            self._read(topic, self.rng.choice((1, 1, 3, 50)))
-            if self.rng.random() < 0.5:
-                self._publish()
+            step()
+
+    def _catch_up(self) -> None:
+        self.now_ms += self.rng.choice((0, 0, 1, 60_000, 1_200_000))
+        topic = self.rng.choices(TOPICS, [self.speed[topic] for topic in TOPICS])[0]
+        self._read(topic, self.rng.choice((1, 1, 3, 50)))
+        if self.rng.random() < 0.5:
+            self._publish()
+
+    def _keep_up(self) -> None:
+        """Go on to the time when the next record can be read, and read every input to its end."""
+        coming = (
+            records[self.at[topic]].stamp_ms + self.lag_ms[topic]
+            for topic, records in self.admitted.items()
+            if self.at[topic] < len(records)
+        )
+        self.now_ms = max(self.now_ms, min(coming))
+        for topic in self.rng.sample(TOPICS, len(TOPICS)):
+            self._read(topic, len(self.admitted[topic]))
+            self._publish()
 
     def finish(self, watermark_ms: int) -> None:
         self._publish()
@@ -137,9 +176,8 @@ class Worker:
         """Ask where the topic ends, then read some; whoever gets to that end says so."""
         records = self.admitted[topic]
         asked_at_ms = self.watermark.greatest_ms
-        # what has a stamp can be read a while later, at the latest when the slack is over
-        visible_ms = self.now_ms - self.rng.randrange(self.play.rules.stamp_slack_ms + 1)
-        end = max(self.at[topic], sum(record.stamp_ms <= visible_ms for record in records))
+        visible_ms = self.now_ms - self.lag_ms[topic]
+        end = max(self.at[topic], bisect_right(records, visible_ms, key=lambda record: record.stamp_ms))
         for record in records[self.at[topic] : min(end, self.at[topic] + most)]:
             take_in(self.engine, record)
             self.watermark.seen(topic, record.stamp_ms)

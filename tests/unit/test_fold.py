@@ -1,0 +1,121 @@
+"""The fold of an archive: outcomes, dead letters, and the files that are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.core.digest import answers_digest
+from streams.core.events import HITS, READS, SHOTS, Record
+from streams.core.rules import JoinRules
+from streams.core.scoring import DEFAULT
+from streams.core.site import Ramp, Site
+from streams.partitioning import partition_of
+from streams.replay.archive import ArchiveError
+from streams.replay.fold import Fold, replay
+
+AT_MS = 1_780_000_000_000
+RULES = JoinRules(max_shots=1, max_hits_per_plate=1)
+SITE = Site("example", "America/New_York", {"ramp": Ramp("ramp", "I-91", "48", "on", 41.76, -72.67)})
+SHOT = {"alert_id": "S", "kind": "single_gunshot", "occurred_at_ms": AT_MS, "lat": 41.76, "lon": -72.67}
+HIT = {"hit_id": "H", "plate": "SIMB01", "reported_at_ms": AT_MS}
+READ = {
+    "read_id": "R",
+    "plate": "SIMB01",
+    "captured_at_ms": AT_MS,
+    "ramp_id": "ramp",
+    "camera_id": "c",
+    "confidence": 0.9,
+}
+
+
+def record(topic: str, value: Any, after_ms: int = 0, offset: int = 0) -> Record:
+    raw = value if isinstance(value, bytes) or value is None else json.dumps(value).encode()
+    return Record(topic, 2, offset, AT_MS + after_ms, raw)
+
+
+ALL = [record(SHOTS, SHOT), record(HITS, HIT, 1), record(READS, READ, 2)]
+
+
+def folded(records: list[Record], out: Path) -> tuple[list[Any], list[Any], Any]:
+    replay(records, SITE, RULES, out, 12, lambda _: None)
+    files = [(out / f"{name}.jsonl").read_bytes().splitlines() for name in ("linked-incidents", "dead-letters")]
+    return *([json.loads(line) for line in lines] for lines in files), json.loads((out / "outcomes.json").read_bytes())
+
+
+def test_every_revision_is_written_with_its_stamp_key_digest_and_partition(tmp_path):
+    incidents, dead, _ = folded([*ALL, record(SHOTS, {**SHOT, "revision": 1, "status": "dismissed"}, 9)], tmp_path)
+    assert [(line["value"]["revision"], line["value"]["status"]) for line in incidents] == [
+        (1, "open"),
+        (2, "retracted"),
+    ]
+    assert [line["timestamp_ms"] - AT_MS for line in incidents] == [2, 9]
+    assert [line["offset"] for line in incidents] == [0, 1]
+    for line in incidents:
+        assert line["key"] == line["value"]["incident_id"]
+        assert line["partition"] == partition_of("51M801", 12)
+        assert line["headers"] == {"rampwatch-digest": answers_digest(SITE, RULES, DEFAULT)}
+    assert dead == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "value", "after_ms", "reason", "field", "outcome"),
+    [
+        (READS, b"\xff", 0, "not_json", "", "dead"),
+        (READS, b"", 0, "not_json", "", "dead"),
+        (READS, None, 0, "not_json", "", "dead"),
+        (READS, {**READ, "confidence": 2}, 0, "schema", "confidence", "dead"),
+        (HITS, {**HIT, "plate": "-"}, 0, "plate", "plate", "dead"),
+        (HITS, {**HIT, "plate": "unknown"}, 0, "placeholder", "plate", "dead"),
+        (READS, {**READ, "ramp_id": "?"}, 0, "unknown_ramp", "ramp_id", "dead"),
+        (SHOTS, SHOT, -120_001, "future", "occurred_at_ms", "dead"),
+        (READS, READ, 86_400_001, "late", "captured_at_ms", "late"),
+        (HITS, {**HIT, "hit_id": "H2"}, 5, "limit", "plate", "dead"),
+        (SHOTS, {**SHOT, "alert_id": "S2"}, 5, "limit", "alert_id", "dead"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_written_as_it_came_with_the_reason(
+    tmp_path, topic, value, after_ms, reason, field, outcome
+):
+    _, (dead,), outcomes = folded([*ALL, record(topic, value, after_ms, 7)], tmp_path)
+    assert dead["key"] == f"{topic}-2-7"
+    assert outcomes[topic][outcome] == 1
+    headers = dict(dead["headers"])
+    assert headers.pop("rampwatch-detail")
+    assert headers == {
+        "rampwatch-topic": topic,
+        "rampwatch-partition": "2",
+        "rampwatch-offset": "7",
+        "rampwatch-stamp-ms": str(AT_MS + after_ms),
+        "rampwatch-reason": reason,
+        "rampwatch-field": field,
+    }
+    assert dead.get("value") == (value if isinstance(value, dict) else None)
+
+
+def test_consumed_is_the_sum_of_the_outcomes_at_all_times():
+    fold = Fold(SITE, RULES)
+    records = [*ALL, record(READS, b"x", 3), record(READS, READ, 4), record(HITS, {**HIT, "revision": 1}, 5)]
+    for n, each in enumerate(records, 1):
+        fold.apply(each)
+        assert sum(sum(counts.values()) for counts in fold.outcomes.values()) == n
+    assert fold.outcomes[READS] == {"used": 1, "dead": 1, "duplicate": 1}
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ArchiveError, match="cannot be written"):
+        folded(ALL, tmp_path / "file")
+
+
+def test_an_empty_archive_gives_an_empty_one(tmp_path):
+    assert folded([], tmp_path)[:2] == ([], [])
+
+
+def test_progress_is_told_now_and_then(tmp_path):
+    told: list[int] = []
+    replay([record(READS, b"x")] * 20_001, SITE, RULES, tmp_path, 12, told.append)
+    assert told == [0, 10_000, 20_000]
