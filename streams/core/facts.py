@@ -53,7 +53,7 @@ class Versions(Generic[E]):
     def add(self, event: E, stamp_ms: int) -> Outcome:
         """Keep a record's content and stamp; return what it counts as after those added before it."""
         for version in self._versions:
-            if version.event == event:
+            if version.event == event and version.rank[1] == canonical(event):
                 if stamp_ms not in version.stamps_ms:
                     version.stamps_ms.append(stamp_ms)
                 return "duplicate"
@@ -77,15 +77,14 @@ class Versions(Generic[E]):
         return min(min(version.stamps_ms) for version in self._versions)
 
     def forget(self, watermark_ms: int, keep_ms: int) -> bool:
-        """Let go of stamps that can matter no more; return whether that is all of them.
+        """Let go of stamps older than ``keep_ms``; return whether that is all of them.
 
-        Every span that is still judged ends at the watermark or later, so of the stamps of a content that it has
-        passed the last one says all. An identity is forgotten as one, when its last stamp is older than ``keep_ms``.
+        An identity is forgotten as one: while its last stamp is young enough, so is what its records count as.
         """
         last_ms = max(max(version.stamps_ms) for version in self._versions)
         if last_ms + keep_ms < watermark_ms:
             return True
         for version in self._versions:
-            passed = sorted(stamp for stamp in version.stamps_ms if stamp <= watermark_ms)
-            version.stamps_ms = passed[-1:] + [stamp for stamp in version.stamps_ms if stamp > watermark_ms]
+            young = [stamp for stamp in version.stamps_ms if stamp + keep_ms >= watermark_ms]
+            version.stamps_ms = young or version.stamps_ms[-1:]
         return False

@@ -1,7 +1,7 @@
 """Reads of plates that nobody lists, kept small until their time is up: a theft may be reported hours later.
 
 Almost every read is of such a plate, so keeping one must cost little time and few bytes. The records' own bytes are
-appended to a chunk; a full chunk is compressed, and its plates stay findable through eight bytes each. When a plate is
+appended to a chunk; a full chunk is compressed, and its plates stay findable through four bytes each. When a plate is
 listed, `of` unpacks the chunks that hold it, which is rare. A chunk goes when the last of its reads may go.
 """
 
@@ -18,16 +18,16 @@ CHUNK_READS: Final = 4096
 """Reads compressed together: enough that they resemble each other, few enough to unpack in milliseconds."""
 _HEAD: Final = Struct("<qI")
 """Before each record's bytes: its stamp, and how many bytes follow."""
-_KEY_BYTES: Final = 8
+_SUM_BYTES: Final = 4
 
 
 class _Chunk:
-    """Reads in the order they came: what their plates hash to, and their records' bytes."""
+    """Reads in the order they came: checksums of their plate keys, and their records' bytes."""
 
-    __slots__ = ("hashes", "latest_ms", "packed", "rows")
+    __slots__ = ("checksums", "latest_ms", "packed", "rows")
 
     def __init__(self) -> None:
-        self.hashes: array[int] = array("q")
+        self.checksums: array[int] = array("I")
         self.rows: list[bytes] = []
         self.packed = b""
         self.latest_ms = -(2**62)
@@ -49,13 +49,13 @@ class _Chunk:
         return rows
 
     def positions(self, pattern: bytes) -> Iterator[int]:
-        """Where in the chunk this hash stands."""
-        hashes = self.hashes.tobytes()
-        at = hashes.find(pattern)
+        """Where in the chunk this checksum stands."""
+        sums = self.checksums.tobytes()
+        at = sums.find(pattern)
         while at >= 0:
-            if at % _KEY_BYTES == 0:
-                yield at // _KEY_BYTES
-            at = hashes.find(pattern, at + 1)
+            if at % _SUM_BYTES == 0:
+                yield at // _SUM_BYTES
+            at = sums.find(pattern, at + 1)
 
 
 class ReadRing:
@@ -72,7 +72,7 @@ class ReadRing:
     def append(self, key: str, captured_ms: int, stamp_ms: int, value: bytes) -> None:
         """Keep the bytes of a read's record."""
         chunk = self._open
-        chunk.hashes.append(hash(key))
+        chunk.checksums.append(zlib.crc32(key.encode()))
         chunk.rows.append(_HEAD.pack(stamp_ms, len(value)) + value)
         if captured_ms > chunk.latest_ms:
             chunk.latest_ms = captured_ms
@@ -84,7 +84,7 @@ class ReadRing:
 
     def of(self, key: str) -> Iterator[tuple[int, bytes]]:
         """Hand out stamp and bytes of the kept records whose plate key may be ``key``: the caller looks at each."""
-        pattern = array("q", (hash(key),)).tobytes()
+        pattern = array("I", (zlib.crc32(key.encode()),)).tobytes()
         for chunk in (*self._chunks, self._open):
             positions = list(chunk.positions(pattern))
             rows = chunk.unpacked() if positions else []
@@ -95,7 +95,7 @@ class ReadRing:
     def release(self, captured_before_ms: int) -> None:
         """Let go of what was captured before; a chunk goes as one, so a few younger reads delay it."""
         while self._chunks and self._chunks[0].latest_ms < captured_before_ms:
-            self._kept -= len(self._chunks.popleft().hashes)
+            self._kept -= len(self._chunks.popleft().checksums)
         if self._open.rows and self._open.latest_ms < captured_before_ms:
             self._kept -= len(self._open.rows)
             self._open = _Chunk()

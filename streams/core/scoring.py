@@ -55,6 +55,8 @@ class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 DEFAULT: Final = Calibration()
 _LOW_CONFIDENCE: Final = 0.8
 _OLD_LIST_H: Final = 12.0
+_LEAST_LOG_ODDS: Final = -700.0
+"""Below, an exponential has no float."""
 _SHORT_PLATE: Final = 4
 
 
@@ -82,7 +84,7 @@ def score(
         return Score(score=0.0, strength="low", reasons=[], warnings=[])
     reasons = [*_drive(sightings, rules, calibration), *_doubts(hit, sightings, calibration)]
     log_odds = calibration.prior_log_odds + sum(reason.weight for reason in reasons)
-    value = round(1.0 / (1.0 + math.exp(-log_odds)), 3)
+    value = round(1.0 / (1.0 + math.exp(-max(log_odds, _LEAST_LOG_ODDS))), 3)
     warnings: list[WarningCode] = [reason.code for reason in reasons if reason.code not in _EVIDENCE]  # type: ignore[misc]
     if not reviewed:
         warnings.append("unreviewed")
@@ -130,7 +132,7 @@ def _terms(sighting: Sighting, rules: JoinRules, c: Calibration) -> tuple[float,
     distance = 1.0 - sighting.distance_m / c.distance_scale_m
     after = sighting.seconds_from_shot >= 0
     fits = (sighting.direction == "on") == after
-    return delay, distance, c.direction_fits if fits else c.direction_against
+    return round(delay, 3), round(distance, 3), c.direction_fits if fits else c.direction_against
 
 
 def _doubts(hit: VehicleHit, sightings: Sequence[Sighting], c: Calibration) -> Iterator[Reason]:

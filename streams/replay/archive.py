@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from io import BufferedReader
@@ -38,6 +39,10 @@ from streams.partitioning import partition_of
 
 class ArchiveError(RampwatchError):
     """An archive that cannot be read or written; the message names the file and the remedy."""
+
+
+class NoLine(Record, frozen=True, gc=False):
+    """A line that is no record of an archive: kept as it is, and never used, whatever it holds."""
 
 
 class Line(Struct, omit_defaults=True):
@@ -87,7 +92,7 @@ def read_lines(file: Path) -> Iterator[tuple[bytes, Line | None]]:
             for raw in lines:
                 if raw.strip():
                     yield raw.rstrip(b"\r\n"), _read_line(raw)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise ArchiveError(f"{file}: cannot be read to its end ({error}); copy it anew") from None
 
 
@@ -120,14 +125,14 @@ def _records(file: Path, topic: str, partitions: int) -> Iterator[Record]:
     offsets: dict[int, int] = {}
     stamp_ms = 0
     for raw, line in read_lines(file):
-        value = raw if line is None else value_of(line)
+        kind, value = (NoLine, raw) if line is None else (Record, value_of(line))
         line = line or Line()
         at_ms, key = _derived(topic, value)
         partition = partition_of(line.key or key, partitions) if line.partition is None else line.partition
         stamp_ms = line.timestamp_ms if line.timestamp_ms is not None else stamp_ms if at_ms is None else at_ms
         offset = offsets.get(partition, 0) if line.offset is None else line.offset
         offsets[partition] = offset + 1
-        yield Record(topic, partition, offset, stamp_ms, value)
+        yield kind(topic, partition, offset, stamp_ms, value)
 
 
 def _derived(topic: str, value: bytes) -> tuple[int | None, str]:

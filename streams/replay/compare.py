@@ -35,15 +35,19 @@ def _last_values(folder: Path, topic: str) -> dict[str, Any]:
             raise ArchiveError(f"{file}: line {number} is no record with a key; write that archive anew")
         last[line.key] = value_of(line)
     if topic == INCIDENTS:
-        contents = {key: _content(value) for key, value in last.items()}
+        contents = {key: _content(value, file) for key, value in last.items()}
         return {key: content for key, content in contents.items() if content["sightings"] or content["set_aside"]}
     return last
 
 
-def _content(value: bytes) -> dict[str, Any]:
-    incident: dict[str, Any] = msgspec.json.decode(value)
-    incident.pop("revision", None)
-    incident["vehicle"].pop("stamp_ms", None)
+def _content(value: bytes, file: Path) -> dict[str, Any]:
+    try:
+        incident: dict[str, Any] = msgspec.json.decode(value, type=dict[str, Any])
+        # an incident of an older or newer version is compared by what both say: only these must be there
+        del incident["revision"], incident["vehicle"]["stamp_ms"]
+        incident["sightings"], incident["set_aside"]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ArchiveError(f"{file}: holds a value that is no linked incident ({error}); write it anew") from None
     return incident
 
 

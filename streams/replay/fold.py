@@ -35,7 +35,7 @@ from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT
 from streams.core.site import Site
 from streams.partitioning import partition_of
-from streams.replay.archive import ArchiveError, line_with
+from streams.replay.archive import ArchiveError, NoLine, line_with
 
 Progress = Callable[[int], None]
 
@@ -63,6 +63,8 @@ class Fold:
         return changed, refused
 
     def _taken_in(self, record: Record) -> Outcome:
+        if isinstance(record, NoLine):
+            raise Refused("not_json", "", 'no line of an archive: it has neither "value" nor "value_base64"')
         admitted = self._intake.admit(record)
         if record.topic not in BROADCAST:
             return self._engine.join(admitted)

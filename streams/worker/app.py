@@ -55,6 +55,7 @@ def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -
         broker_session_timeout=settings.session_timeout_ms / 1000,
         broker_heartbeat_interval=settings.session_timeout_ms / 5000,
         consumer_auto_offset_reset="earliest",
+        producer_max_request_size=topics.DEAD_LETTER_BYTES_MAX,
         stream_wait_empty=False,
         value_serializer="raw",
         key_serializer="raw",

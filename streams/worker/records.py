@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,7 +11,10 @@ from streams.core.events import Record
 STAMP_HEADER: Final = "rampwatch-stamp-ms"
 FORWARDED_HEADER: Final = "rampwatch-forwarded"
 
-Headers = Iterable[tuple[str, bytes]]
+_STAMP = re.compile(rb"-?\d{1,15}")
+"""More digits than any event's time may have."""
+
+Headers = Iterable[tuple[str, bytes | None]]
 
 
 def core_record(
@@ -19,10 +23,11 @@ def core_record(
     """Return a record as the core takes it.
 
     On prefixed topics a record's first stamp, in its header, stands for the broker's; elsewhere nobody may claim one.
+    What is no such number there counts for nothing.
     """
     stamp_ms = timestamp_ms
     if prefix:
         for name, text in headers:
-            if name == STAMP_HEADER and text.removeprefix(b"-").isdigit():
+            if name == STAMP_HEADER and text is not None and _STAMP.fullmatch(text):
                 stamp_ms = int(text)
     return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value)

@@ -19,7 +19,9 @@ _RARE_PARTITIONS: Final = 1
 _COPIES: Final = 3
 """Of each partition, where there are that many brokers: one may fail and one be under repair."""
 _MAX_RECORD_BYTES: Final = 1_048_588
-"""Kafka's own default for the largest record; dead letters carry one with its headers."""
+"""Kafka's own default for the largest record."""
+DEAD_LETTER_BYTES_MAX: Final = 2 * _MAX_RECORD_BYTES
+"""A dead letter carries a whole record, and headers."""
 
 
 class TopicsError(RampwatchError):
@@ -62,7 +64,7 @@ def _config(topic: str, retention_ms: int) -> dict[str, str]:
     if topic in INPUTS:
         config["message.timestamp.type"] = "LogAppendTime"
     if topic == DEAD_LETTERS:
-        config["max.message.bytes"] = str(2 * _MAX_RECORD_BYTES)
+        config["max.message.bytes"] = str(DEAD_LETTER_BYTES_MAX)
     return config
 
 

@@ -17,12 +17,12 @@ ACTION = IncidentAction("A", "I", "dismiss", "someone", 0)
 
 def shot(stamp_ms: int = 0, alert_id: str = "S", revision: int = 0, source: str | None = None) -> Admitted:
     event = structs.replace(SHOT, alert_id=alert_id, revision=revision, source=source)
-    return Admitted(event, "", SHOTS, 0, 0, stamp_ms)
+    return Admitted(event, "", SHOTS, 0, 0, stamp_ms, b"")
 
 
 def action(stamp_ms: int = 0, action_id: str = "A", incident: str = "I") -> Admitted:
     event = structs.replace(ACTION, action_id=action_id, incident_id=incident)
-    return Admitted(event, "", ACTIONS, 0, 0, stamp_ms)
+    return Admitted(event, "", ACTIONS, 0, 0, stamp_ms, b"")
 
 
 def test_every_record_counts_as_what_it_is():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec import structs
+from msgspec import json, structs
 
 from streams.core.engine import Engine
 from streams.core.events import (
@@ -26,6 +26,7 @@ from streams.core.events import (
 from streams.core.incidents import incident_id
 from streams.core.intake import Admitted
 from streams.core.plates import plate_key
+from streams.core.ring import CHUNK_READS
 from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
 
@@ -59,12 +60,12 @@ class Case:
         self.said: dict[str, LinkedIncident] = {}
 
     def shot(self, stamp: float = 0, **said: Any) -> Case:
-        self.engine.hear(Admitted(structs.replace(SHOT, **said), "", SHOTS, 0, 0, ms(stamp)))
+        self.engine.hear(Admitted(structs.replace(SHOT, **said), "", SHOTS, 0, 0, ms(stamp), b""))
         return self
 
     def action(self, stamp: float, **said: Any) -> Case:
         event = IncidentAction("A", NAME, "acknowledge", "someone", ms(stamp))
-        self.engine.hear(Admitted(structs.replace(event, **said), "", ACTIONS, 0, 0, ms(stamp)))
+        self.engine.hear(Admitted(structs.replace(event, **said), "", ACTIONS, 0, 0, ms(stamp), b""))
         return self
 
     def hit(self, stamp: float = -60, **said: Any) -> Case:
@@ -77,7 +78,7 @@ class Case:
         return self
 
     def outcome_of(self, event: PlateRead | VehicleHit, topic: str, stamp: float) -> str:
-        return self.engine.join(Admitted(event, plate_key(event.plate), topic, 0, 0, ms(stamp)))
+        return self.engine.join(Admitted(event, plate_key(event.plate), topic, 0, 0, ms(stamp), json.encode(event)))
 
     def news(self) -> list[LinkedIncident]:
         changes = self.engine.changes()
@@ -380,6 +381,7 @@ def test_records_count_as_what_they_are():
         for n, make in [(1, "a"), (0, "a"), (1, "b"), (1, "a")]
     ]
     assert outcomes == ["used", "superseded", "conflict", "duplicate"]
+    case.hit()
     assert [case.outcome_of(structs.replace(READ, confidence=c), READS, 0) for c in (0.9, 0.8, 0.9)] == [
         "used",
         "conflict",
@@ -388,7 +390,7 @@ def test_records_count_as_what_they_are():
 
 
 def test_a_read_at_another_time_or_of_another_plate_is_another_read():
-    case = Case()
+    case = Case().hit().hit(plate="T0YZG5", hit_id="2")
     others: list[dict[str, Any]] = [{}, {"captured_at_ms": AT_MS + 1}, {"plate": "T0YZG5"}]
     assert [case.outcome_of(structs.replace(READ, **other), READS, 0) for other in others] == ["used"] * 3
     assert case.outcome_of(structs.replace(READ, plate="5IM801"), READS, 0) == "conflict"
@@ -425,5 +427,19 @@ def test_reads_of_plates_that_nobody_lists_are_let_go_as_well():
     case = Case()
     for n in range(100):
         case.read(n, plate=f"X{n}")
-    case.pass_by(49 + KEPT)
-    assert case.engine.reads_kept == 50
+    case.engine.release(ms(99 + KEPT))
+    assert case.engine.reads_kept == 100
+    case.engine.release(ms(99 + KEPT) + 1)
+    assert case.engine.reads_kept == 0
+
+
+def test_reads_that_were_kept_small_are_facts_when_their_plate_is_listed():
+    case = Case().shot()
+    for n in range(2 * CHUNK_READS):
+        case.read(0, plate=f"X{n}", read_id=f"other {n}")
+    case.read().read(read_id="again").read()
+    for n in range(CHUNK_READS):
+        case.read(0, plate=f"X{n}", read_id=f"later {n}")
+    assert case.news() == []
+    [incident] = case.hit(1).news()
+    assert [sighting.read_id for sighting in incident.sightings] == [READ.read_id, "again"]

@@ -19,6 +19,7 @@ MOST_LINES_OF_A_FUNCTION = 60
 # What the core may import beside itself: what computes, and never what asks the world for anything.
 ALLOWED_IN_CORE = {
     "__future__",
+    "array",
     "bisect",
     "collections",
     "dataclasses",
@@ -29,8 +30,10 @@ ALLOWED_IN_CORE = {
     "json",
     "math",
     "re",
+    "struct",
     "typing",
     "unicodedata",
+    "zlib",
     "zoneinfo",
     "msgspec",
     "shapely",

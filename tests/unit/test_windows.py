@@ -62,7 +62,7 @@ def test_keys_are_kept_apart_and_an_unknown_one_holds_nothing():
     assert list(made.between("b", 0, 99)) == ["b11"]
     assert list(made.between("c", 0, 99)) == []
     assert "c" not in made
-    assert sorted(made.keys()) == ["a", "b"]
+    assert sorted(made) == ["a", "b"]
 
 
 def test_what_happened_at_the_time_of_release_stays():

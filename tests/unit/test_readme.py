@@ -1,0 +1,149 @@
+"""The README keeps its word: every command in it is run by a test, and what it shows is what is printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from streams.core.rules import JoinRules
+from streams.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+INSTALLED = ".venv/bin/rampwatch"
+
+MAKE = "tests/unit/test_readme.py::test_make_has_the_targets_that_the_readme_names"
+DEMO = "tests/unit/test_readme.py::test_the_demo_runs_in_python_alone_and_prints_what_the_readme_shows"
+REPLAY = "tests/unit/test_readme.py::test_a_replay_prints_the_table_of_the_readme"
+KAFKA = "tests/kafka/test_readme_commands.py::test_a_worker_runs_as_the_readme_says"
+WEEK = "tests/kafka/test_readme_commands.py::test_the_week_of_real_shots_runs_as_the_readme_says"
+
+RUN_BY = {
+    "make demo": MAKE,
+    "make test": MAKE,
+    ".venv/bin/rampwatch demo --no-broker --for 20 --json": DEMO,
+    ".venv/bin/rampwatch demo --site kansas-city --for 20": WEEK,
+    ".venv/bin/rampwatch generate --site hartford --seed 7 --days 1 out/city": REPLAY,
+    ".venv/bin/rampwatch replay out/city --site hartford --out out/answers": REPLAY,
+    ".venv/bin/rampwatch replay out/city --site hartford --out out/again --expect out/answers": REPLAY,
+    ".venv/bin/rampwatch broker --port 29092": KAFKA,
+    "export RAMPWATCH_BROKER=127.0.0.1:29092": KAFKA,
+    ".venv/bin/rampwatch topics create": KAFKA,
+    ".venv/bin/rampwatch topics check": KAFKA,
+    ".venv/bin/rampwatch worker --site hartford": KAFKA,
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [shlex.join(words) for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def run(command: str, folder: Path, *more: str, columns: int = 110) -> subprocess.CompletedProcess[str]:
+    """Run a command of the README in another folder, with the interpreter that runs the tests."""
+    assert command in commands(), "the README does not say that"
+    words = shlex.split(command)
+    assert words[0] == INSTALLED
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("RAMPWATCH_")}
+    return subprocess.run(
+        [sys.executable, "-m", "streams.cli", *words[1:], *more],
+        cwd=folder,
+        env=environment | {"COLUMNS": str(columns)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_every_command_of_the_readme_is_run_by_a_test() -> None:
+    assert sorted(set(commands())) == sorted(RUN_BY)
+
+
+@pytest.mark.parametrize("test", sorted(set(RUN_BY.values())))
+def test_the_tests_that_run_commands_are_there(test: str) -> None:
+    file, name = test.split("::")
+    assert f"def {name}(" in (ROOT / file).read_text("utf-8")
+
+
+def test_make_has_the_targets_that_the_readme_names(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for file in ("requirements-demo.txt", "requirements-dev.txt", "pyproject.toml"):
+        (tmp_path / file).touch()
+    said = {command: dry(command.split(), tmp_path) for command in RUN_BY if RUN_BY[command] == MAKE}
+    assert "-m venv .venv" in said["make demo"]
+    assert said["make demo"].splitlines()[-1].split() == ["exec", INSTALLED, "demo"]
+    assert said["make test"].splitlines()[-1].split() == [".venv/bin/python", "-m", "pytest"]
+    assert ".venv/bin/mypy" in said["make test"]
+
+
+def dry(make: Sequence[str], folder: Path) -> str:
+    """What make would do on a fresh checkout, without doing it."""
+    ended = subprocess.run([*make, "-n"], cwd=folder, env=unasked(), capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def unasked() -> dict[str, str]:
+    """Our environment, without what a make that runs the tests has put there."""
+    ours = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ARGS", "PYTHON", "MAKEOVERRIDES")
+    return {name: text for name, text in os.environ.items() if name not in ours}
+
+
+def test_the_demo_runs_in_python_alone_and_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    command = next(command for command in RUN_BY if RUN_BY[command] == DEMO)
+    quickly = ["--speed", "5000"]  # so that it ends before the twenty seconds do
+    as_json = run(command, tmp_path, *quickly)
+    assert as_json.returncode == 0, as_json.stderr
+    assert all(line.startswith('{"incident_id":') for line in as_json.stdout.splitlines())
+    for_people = run(command, tmp_path, *quickly, "--no-json")
+    assert for_people.returncode == 0, for_people.stderr
+    assert blocks("text")[0] in for_people.stdout
+
+
+def test_a_replay_prints_the_table_of_the_readme(tmp_path: Path) -> None:
+    generate, replay, again = [command for command in RUN_BY if RUN_BY[command] == REPLAY]
+    assert run(generate, tmp_path).returncode == 0
+    assert {file.name for file in (tmp_path / "out/city").iterdir()} >= {"truth.jsonl"}
+    shown = run(replay, tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout == blocks("text")[1]
+    same = run(again, tmp_path)
+    assert same.returncode == 0, same.stdout
+    assert "the same answers" in same.stderr
+    named = {"linked-incidents.jsonl", "dead-letters.jsonl", "outcomes.json"}
+    assert {file.name for file in (tmp_path / "out/answers").iterdir()} == named
+    assert all(f"`{name}`" in README for name in named)
+
+
+def test_the_table_of_settings_names_each_setting_and_no_other() -> None:
+    rows = re.findall(r"^\| `RAMPWATCH_(\w+?)(?:_…)?` \| (.*) \|$", README, re.MULTILINE)
+    named = [name.lower() for name, _ in rows]
+    assert sorted(named) == sorted(field.name for field in msgspec.structs.fields(Settings))
+    rules = re.findall(r"`([A-Z_]+)`", dict(rows)["JOIN"])
+    assert rules
+    assert {name.lower() for name in rules} <= {field.name for field in msgspec.structs.fields(JoinRules)}
+
+
+@pytest.mark.parametrize("page", ["README.md", "schemas/README.md", "deploy/samples/README.md"])
+def test_what_a_page_links_to_is_there(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if "://" not in target:
+            assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_readme_links_to_something() -> None:
+    assert len(re.findall(r"\]\([^)]+\)", README)) >= 5
