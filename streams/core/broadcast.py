@@ -21,7 +21,6 @@ class Broadcast:
     def __init__(self, rules: JoinRules) -> None:
         self._rules = rules
         self._facts: dict[tuple[str, ...], Versions[Event]] = {}
-        self._history: dict[tuple[str, ...], list[Admitted]] = {}
         self._expiry: Expiry[tuple[str, ...]] = Expiry()
         self._unfrozen: set[tuple[str, ...]] = set()
         self._freezes: Expiry[tuple[str, ...]] = Expiry()
@@ -32,7 +31,6 @@ class Broadcast:
         versions = self._facts.get(identity)
         if versions is None:
             versions = self._begin(identity, admitted)
-        self._history[identity].append(admitted)
         return versions.add(admitted.event, admitted.stamp_ms)
 
     def _begin(self, identity: tuple[str, ...], admitted: Admitted) -> Versions[Event]:
@@ -40,7 +38,6 @@ class Broadcast:
             self._count_shot(identity, admitted.stamp_ms)
         versions: Versions[Event] = Versions()
         self._facts[identity] = versions
-        self._history[identity] = []
         self._expiry.add(admitted.stamp_ms + self._rules.shot_memory_ms, identity)
         return versions
 
@@ -57,10 +54,12 @@ class Broadcast:
 
     def history(self) -> Iterator[Admitted]:
         """Hand out all that is remembered, for an engine that starts now."""
-        for records in self._history.values():
-            yield from records
+        for identity, versions in self._facts.items():
+            for version in versions:
+                for stamp_ms in version.stamps_ms:
+                    yield Admitted(version.event, "", identity[0], 0, 0, stamp_ms, b"")
 
     def release(self, watermark_ms: int) -> None:
         """Forget what is older than the memory of shots; the watermark is the smallest of the worker's partitions."""
         for identity in self._expiry.due(watermark_ms):
-            del self._facts[identity], self._history[identity]
+            del self._facts[identity]

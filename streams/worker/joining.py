@@ -44,6 +44,7 @@ class Joining:
         self._rules = rules
         self._outputs = outputs
         self._partitions: dict[int, _Partition] = {}
+        self._passed: dict[Source, int] = {}
         self.shared: frozenset[Source] = frozenset(shared)
         self.intake = Intake(site, rules)
         self.broadcast = Broadcast(rules)
@@ -59,7 +60,9 @@ class Joining:
                 Engine(self._site, self._rules), Watermark(frozenset(sources), self._rules.stamp_slack_ms)
             )
             for admitted in self.broadcast.history():
-                _hear(partition, admitted)
+                partition.engine.hear(admitted)
+            for source, stamp_ms in self._passed.items():
+                partition.watermark.seen(source, stamp_ms)
             self._partitions[number] = partition
 
     # ------------------------------------------------------------------ in
@@ -88,10 +91,11 @@ class Joining:
     def hear(self, admitted: Admitted) -> None:
         """Take in a shot or an action, for every partition."""
         for partition in self._partitions.values():
-            _hear(partition, admitted)
+            partition.engine.hear(admitted)
 
     def passed(self, source: Source, stamp_ms: int) -> None:
         """Note that a broadcast topic has been read up to a record with this stamp, whatever became of it."""
+        self._passed[source] = max(stamp_ms, self._passed.get(source, stamp_ms))
         for partition in self._partitions.values():
             partition.watermark.seen(source, stamp_ms)
 
@@ -123,8 +127,3 @@ class Joining:
         if changed:
             await self._outputs.incidents(number, changed)
         partition.engine.release(partition.watermark.value_ms)
-
-
-def _hear(partition: _Partition, admitted: Admitted) -> None:
-    partition.engine.hear(admitted)
-    partition.watermark.seen((admitted.topic, admitted.partition), admitted.stamp_ms)

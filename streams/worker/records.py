@@ -9,7 +9,6 @@ from typing import Final
 from streams.core.events import Record
 
 STAMP_HEADER: Final = "rampwatch-stamp-ms"
-FORWARDED_HEADER: Final = "rampwatch-forwarded"
 
 _STAMP = re.compile(rb"-?\d{1,15}")
 """More digits than any event's time may have."""
