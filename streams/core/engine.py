@@ -19,15 +19,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from streams.core.events import (
-    READS,
     IncidentAction,
     LinkedIncident,
     Outcome,
     PlateRead,
-    Refused,
     ShotAlert,
     VehicleHit,
-    decode,
 )
 from streams.core.facts import Version, Versions
 from streams.core.incidents import (
@@ -38,20 +35,22 @@ from streams.core.incidents import (
     StampedRead,
     incident_id,
     says_the_same,
+    told_actions,
+    told_hit,
+    told_reads,
+    told_shot,
 )
 from streams.core.intake import Admitted
 from streams.core.linking import is_evidence, is_near
+from streams.core.memory import HitKey, Memory
 from streams.core.plates import plate_key
-from streams.core.ring import ReadRing
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration
 from streams.core.site import Site
-from streams.core.windows import NEVER, Expiry, IntervalBuffer
+from streams.core.windows import NEVER
 
 PairKey = tuple[str, str, str]
 """Alert id, hit id, plate key."""
-HitKey = tuple[str, str]
-"""Plate key, hit id."""
 
 
 class _Pair:
@@ -69,23 +68,14 @@ class _Pair:
 class Engine:
     """The join of one partition of hits and reads with all shots and actions."""
 
-    def __init__(self, site: Site, rules: JoinRules, calibration: Calibration = DEFAULT) -> None:
+    def __init__(
+        self, site: Site, rules: JoinRules, calibration: Calibration = DEFAULT, judged_to_ms: int = NEVER
+    ) -> None:
+        """``judged_to_ms``: the watermark up to which another engine of this partition has judged before."""
         self._ramps = site.ramps
         self._rules = rules
         self._reporter = Reporter(site, rules, calibration)
-        self._watermark_ms = NEVER
-        self._shots: dict[str, Versions[ShotAlert]] = {}
-        self._shot_times: IntervalBuffer[None, str] = IntervalBuffer()
-        self._freezes: Expiry[str] = Expiry()
-        self._frozen: dict[str, int] = {}
-        self._frozen_memory: Expiry[str] = Expiry()
-        self._hits: dict[str, dict[str, Versions[VehicleHit]]] = {}
-        self._hit_memory: Expiry[HitKey] = Expiry()
-        self._reads: IntervalBuffer[str, Versions[PlateRead]] = IntervalBuffer()
-        self._unlisted = ReadRing()
-        self._read_ids: dict[tuple[str, str, int], Versions[PlateRead]] = {}
-        self._actions: dict[str, dict[str, Versions[IncidentAction]]] = {}
-        self._action_memory: Expiry[tuple[str, str]] = Expiry()
+        self._memory = Memory(rules, judged_to_ms)
         self._pairs: dict[PairKey, _Pair] = {}
         self._pairs_of_shot: dict[str, set[PairKey]] = {}
         self._pairs_of_hit: dict[HitKey, set[PairKey]] = {}
@@ -95,7 +85,7 @@ class Engine:
     @property
     def reads_kept(self) -> int:
         """How many reads are in memory."""
-        return len(self._reads) + len(self._unlisted)
+        return self._memory.reads_kept
 
     # ------------------------------------------------------------------ taking in
 
@@ -114,108 +104,94 @@ class Engine:
             self._hear_action(admitted.event, admitted.stamp_ms)
 
     def _join_read(self, read: PlateRead, admitted: Admitted) -> Outcome:
-        if read.captured_at_ms + self._rules.read_retention_ms < self._watermark_ms:
-            return "duplicate"  # its time is up: it was judged before
         key, stamp_ms = admitted.plate_key, admitted.stamp_ms
-        if key not in self._hits:
-            self._unlisted.append(key, read.captured_at_ms, stamp_ms, admitted.value)
+        if self._memory.was_judged(read):
+            return "duplicate"
+        listed = self._memory.hits.get(key)
+        if listed is None:
+            self._memory.add_unlisted(read, key, stamp_ms, admitted.value)
             return "used"
-        for alert_id in self._shots_around(read.captured_at_ms):
-            near = self._near(self._shots[alert_id], read)
-            for hit_id in self._hits[key]:
+        for alert_id in self._memory.shots_around(read.captured_at_ms):
+            near = self._near(self._memory.shots[alert_id], read)
+            for hit_id in listed:
                 if near or (alert_id, hit_id, key) in self._pairs:
                     self._dirty[alert_id, hit_id, key] = None
-        return self._keep_read(read, key, stamp_ms)
-
-    def _keep_read(self, read: PlateRead, key: str, stamp_ms: int) -> Outcome:
-        """Keep a read of a listed plate as a fact."""
-        identity = (key, read.read_id, read.captured_at_ms)
-        versions = self._read_ids.get(identity)
-        if versions is None:
-            versions = self._read_ids[identity] = Versions()
-            self._reads.add(key, read.captured_at_ms, versions)
-        return versions.add(read, stamp_ms)
+        return self._memory.add_read(read, key, stamp_ms)
 
     def _join_hit(self, hit: VehicleHit, key: str, stamp_ms: int) -> Outcome:
-        listed = self._hits.get(key)
-        if listed is None:
-            listed = self._hits[key] = {}
-            self._recall(key)
-        versions = listed.get(hit.hit_id)
-        if versions is None:
-            if len(listed) >= self._rules.max_hits_per_plate:
-                raise Refused(
-                    "limit",
-                    "plate",
-                    f"{len(listed)} listings lie under one plate key already; withdraw old ones or raise "
-                    "max_hits_per_plate",
-                )
-            versions = listed[hit.hit_id] = Versions()
-        self._hit_memory.add(stamp_ms + self._rules.hit_memory_ms, (key, hit.hit_id))
-        for read in self._reads.between(key, NEVER, -NEVER):
-            for alert_id in self._shots_around(_captured_at_ms(read)):
-                if any(self._near(self._shots[alert_id], version.event) for version in read):
+        outcome = self._memory.add_hit(hit, key, stamp_ms)
+        for read in self._memory.reads(key):
+            for alert_id in self._memory.shots_around(_captured_at_ms(read)):
+                if any(self._near(self._memory.shots[alert_id], version.event) for version in read):
                     self._dirty[alert_id, hit.hit_id, key] = None
         self._dirty.update(dict.fromkeys(self._pairs_of_hit.get((key, hit.hit_id), ())))
-        return versions.add(hit, stamp_ms)
-
-    def _recall(self, key: str) -> None:
-        """Make facts of the reads of a plate that is listed now and was not when they came."""
-        for stamp_ms, value in self._unlisted.of(key):
-            read = decode(READS, value)
-            assert isinstance(read, PlateRead)
-            in_time = read.captured_at_ms + self._rules.read_retention_ms >= self._watermark_ms
-            if in_time and plate_key(read.plate) == key:
-                self._keep_read(read, key, stamp_ms)
+        return outcome
 
     def _hear_shot(self, shot: ShotAlert, stamp_ms: int) -> None:
-        if shot.alert_id in self._frozen:
+        if not self._memory.add_shot(shot, stamp_ms):
             return
-        versions = self._shots.get(shot.alert_id)
-        if versions is None:
-            versions = self._shots[shot.alert_id] = Versions()
-            self._freezes.add(stamp_ms + self._rules.incident_retention_ms, shot.alert_id)
-        versions.add(shot, stamp_ms)
-        self._shot_times.add(None, shot.occurred_at_ms, shot.alert_id)
         from_ms = shot.occurred_at_ms - self._rules.before_ms
         to_ms = shot.occurred_at_ms + self._rules.after_ms
-        for key in self._reads:
-            reads = (version.event for read in self._reads.between(key, from_ms, to_ms) for version in read)
+        for key in self._memory.plates_read():
+            reads = (version.event for read in self._memory.reads(key, from_ms, to_ms) for version in read)
             if any(is_near(shot, read, self._ramps[read.ramp_id], self._rules) for read in reads):
-                for hit_id in self._hits.get(key, ()):
+                for hit_id in self._memory.hits.get(key, ()):
                     self._dirty[shot.alert_id, hit_id, key] = None
         self._dirty.update(dict.fromkeys(self._pairs_of_shot.get(shot.alert_id, ())))
 
     def _hear_action(self, action: IncidentAction, stamp_ms: int) -> None:
-        if stamp_ms + self._rules.incident_retention_ms < self._watermark_ms:
-            return
-        taken = self._actions.setdefault(action.incident_id, {})
-        taken.setdefault(action.action_id, Versions()).add(action, stamp_ms)
-        self._action_memory.add(stamp_ms + self._rules.incident_retention_ms, (action.incident_id, action.action_id))
+        self._memory.add_action(action, stamp_ms)
         pair = self._pair_of_incident.get(action.incident_id)
         if pair is not None:
             self._dirty[pair] = None
-
-    def _shots_around(self, captured_at_ms: int) -> set[str]:
-        """The shots in whose window, after any of their revisions, a read of this time lies."""
-        around = self._shot_times.between(
-            None, captured_at_ms - self._rules.after_ms, captured_at_ms + self._rules.before_ms
-        )
-        return {alert_id for alert_id in around if alert_id in self._shots}
 
     def _near(self, shot: Versions[ShotAlert], read: PlateRead) -> bool:
         """Whether the read could be evidence for the shot, by place and time, after any of the shot's revisions."""
         ramp = self._ramps[read.ramp_id]
         return any(is_near(version.event, read, ramp, self._rules) for version in shot)
 
+    def restore(self, incident: LinkedIncident) -> None:
+        """Take in what was said of an incident before this engine began (JOIN.md, Recovery), as the facts it tells.
+
+        Reads whose time was up by then are attached to it for good; the others are reads like any, and what their
+        records say replaces what the incident tells of them. Of a frozen incident nothing is needed.
+        """
+        judged_to_ms, rules = self._memory.watermark_ms, self._rules
+        if incident.frozen_at_ms < judged_to_ms:
+            return
+        hit, key = told_hit(incident), plate_key(incident.vehicle.plate)
+        first_ms = incident.frozen_at_ms - rules.incident_retention_ms
+        self._memory.add_shot(told_shot(incident), incident.shot.stamp_ms, first_ms)
+        self._memory.add_hit(hit, key, incident.vehicle.stamp_ms)
+        pair = self._pair((incident.shot.alert_id, hit.hit_id, key))
+        pair.said = incident
+        for told in told_reads(incident):
+            if self._memory.was_judged(told.read):
+                pair.attached.append(told)
+            else:
+                self._memory.add_read(told.read, key, told.stamp_ms, revision=-1)
+        for action, stamp_ms in told_actions(incident):
+            self._memory.add_action(action, stamp_ms)
+        left_out_ms = incident.left_out_from_ms
+        if left_out_ms is not None and left_out_ms + rules.read_retention_ms < judged_to_ms:
+            pair.left_out_from_ms = left_out_ms
+        self._dirty[incident.shot.alert_id, hit.hit_id, key] = None
+
     # ------------------------------------------------------------------ judging
 
-    def changes(self) -> list[LinkedIncident]:
-        """Return a new revision of each incident that differs from what was said, and count it as said."""
+    def changes(self, only_new: bool = False) -> list[LinkedIncident]:
+        """Return a new revision of each incident that differs from what was said, and count it as said.
+
+        ``only_new``: nothing of an incident that was said before; that waits for the next call without it.
+        """
         if not self._dirty:
             return []
+        self._freeze()
         dirty, self._dirty = self._dirty, {}
-        return [incident for key in dirty if (incident := self._change(key)) is not None]
+        if only_new:
+            self._dirty = {key: None for key in dirty if key in self._pairs and self._pairs[key].said}
+            dirty = {key: None for key in dirty if key not in self._dirty}
+        return [incident for key in sorted(dirty) if (incident := self._change(key)) is not None]
 
     def _change(self, key: PairKey) -> LinkedIncident | None:
         facts = self._facts_of(key)
@@ -232,7 +208,7 @@ class Engine:
     def _facts_of(self, key: PairKey) -> IncidentFacts | None:
         """What the incident of a shot and a hit is made of now; None where either is not known."""
         alert_id, hit_id, plate_key = key
-        shot, hit = self._shots.get(alert_id), self._hits.get(plate_key, {}).get(hit_id)
+        shot, hit = self._memory.shots.get(alert_id), self._memory.hits.get(plate_key, {}).get(hit_id)
         if shot is None or hit is None:
             return None
         span = _Span(shot.first_ms, self._rules)
@@ -259,7 +235,7 @@ class Engine:
     def _candidates(self, plate_key: str, shot: Versions[ShotAlert]) -> Iterator[Versions[PlateRead]]:
         """The reads in memory that lie in a window of some revision of the shot."""
         times = [version.event.occurred_at_ms for version in shot]
-        return self._reads.between(plate_key, min(times) - self._rules.before_ms, max(times) + self._rules.after_ms)
+        return self._memory.reads(plate_key, min(times) - self._rules.before_ms, max(times) + self._rules.after_ms)
 
     def _attached(
         self, shot: Versions[ShotAlert], hit: Versions[VehicleHit], reads: Iterable[Versions[PlateRead]]
@@ -281,7 +257,7 @@ class Engine:
 
     def _review(self, identifier: str, span: _Span) -> list[tuple[IncidentAction, int]]:
         """The actions on an incident that count, in the order they were taken, each with its stamp."""
-        taken = self._actions.get(identifier, {}).values()
+        taken = self._memory.actions(identifier)
         known = [fact for versions in taken if (fact := versions.fact(span.freeze_ms, span.first_ms)) is not None]
         known.sort(key=lambda version: (version.event.at_ms, version.event.action_id))
         return [(version.event, version.stamp_ms(span.first_ms)) for version in known[:MAX_ACTIONS]]
@@ -301,72 +277,35 @@ class Engine:
     def release(self, watermark_ms: int) -> None:
         """Let go of all whose time the watermark has passed; what `changes` returned must be published by then."""
         assert not self._dirty, "ask for the changes before memory is released"
-        if watermark_ms <= self._watermark_ms:
+        if watermark_ms <= self._memory.watermark_ms:
             return
-        self._watermark_ms = watermark_ms
-        self._release_reads(watermark_ms - self._rules.read_retention_ms)
-        self._release_shots()
-        self._release_hits()
-        self._release_actions()
-
-    def _release_reads(self, captured_before_ms: int) -> None:
-        gone: dict[str, list[Versions[PlateRead]]] = {}
-        for key, versions in self._reads.release(captured_before_ms):
-            read = next(iter(versions)).event
-            del self._read_ids[key, read.read_id, read.captured_at_ms]
-            if key in self._hits:
-                gone.setdefault(key, []).append(versions)
-        for key, reads in gone.items():
-            for hit_id, hit in self._hits[key].items():
+        self._memory.watermark_ms = watermark_ms
+        for key, reads in self._memory.release_reads().items():
+            for hit_id, hit in self._memory.hits[key].items():
                 self._judge_for_good(key, hit_id, hit, reads)
-        self._unlisted.release(captured_before_ms)
-        # no read that is still to be judged lies in the window of a shot before this
-        self._shot_times.release(captured_before_ms - self._rules.after_ms)
+        self._freeze()
+        self._memory.release_hits()
+        self._memory.release_actions()
 
     def _judge_for_good(
         self, key: str, hit_id: str, hit: Versions[VehicleHit], reads: list[Versions[PlateRead]]
     ) -> None:
-        around = {alert_id for read in reads for alert_id in self._shots_around(_captured_at_ms(read))}
+        around = {alert_id for read in reads for alert_id in self._memory.shots_around(_captured_at_ms(read))}
         for alert_id in around:
-            attached = list(self._attached(self._shots[alert_id], hit, reads))
+            attached = list(self._attached(self._memory.shots[alert_id], hit, reads))
             if attached:
                 pair = self._pair((alert_id, hit_id, key))
                 pair.attached, pair.left_out_from_ms = _first_reads(pair.attached + attached, pair.left_out_from_ms)
 
-    def _release_shots(self) -> None:
-        for alert_id in self._freezes.due(self._watermark_ms):
-            first_ms = self._shots.pop(alert_id).first_ms
-            self._frozen[alert_id] = first_ms
-            self._frozen_memory.add(first_ms + self._rules.shot_memory_ms, alert_id)
+    def _freeze(self) -> None:
+        """Let go of the incidents of shots whose time is up; they stay as they were said."""
+        for alert_id in self._memory.release_shots():
             for key in self._pairs_of_shot.pop(alert_id, set()):
-                pair = self._pairs.pop(key)
-                del self._pair_of_incident[pair.incident_id]
+                del self._pair_of_incident[self._pairs.pop(key).incident_id]
                 of_hit = self._pairs_of_hit[key[2], key[1]]
                 of_hit.discard(key)
                 if not of_hit:
                     del self._pairs_of_hit[key[2], key[1]]
-        for alert_id in self._frozen_memory.due(self._watermark_ms):
-            self._frozen.pop(alert_id, None)
-
-    def _release_hits(self) -> None:
-        for key, hit_id in self._hit_memory.due(self._watermark_ms):
-            versions = self._hits.get(key, {}).get(hit_id)
-            if versions is None:
-                continue
-            if versions.forget(self._watermark_ms, self._rules.hit_memory_ms):
-                del self._hits[key][hit_id]
-                if not self._hits[key]:
-                    del self._hits[key]
-
-    def _release_actions(self) -> None:
-        for identifier, action_id in self._action_memory.due(self._watermark_ms):
-            versions = self._actions.get(identifier, {}).get(action_id)
-            if versions is None:
-                continue
-            if versions.forget(self._watermark_ms, self._rules.incident_retention_ms):
-                del self._actions[identifier][action_id]
-                if not self._actions[identifier]:
-                    del self._actions[identifier]
 
 
 class _Span:

@@ -21,9 +21,9 @@ class Version(Generic[E]):
 
     __slots__ = ("_canonical", "event", "revision", "stamps_ms")
 
-    def __init__(self, event: E, stamp_ms: int) -> None:
+    def __init__(self, event: E, revision: int, stamp_ms: int) -> None:
         self.event = event
-        self.revision: int = getattr(event, "revision", 0)
+        self.revision = revision
         self.stamps_ms = [stamp_ms]
         self._canonical: bytes | None = None
 
@@ -42,27 +42,33 @@ class Version(Generic[E]):
 class Versions(Generic[E]):
     """All contents that one identity came with."""
 
-    __slots__ = ("_versions",)
+    __slots__ = ("_versions", "first_ms")
 
     def __init__(self) -> None:
         self._versions: list[Version[E]] = []
+        self.first_ms = -NEVER
+        """The smallest stamp of all."""
 
     def __iter__(self) -> Iterator[Version[E]]:
         return iter(self._versions)
 
-    def add(self, event: E, stamp_ms: int) -> Outcome:
-        """Keep a record's content and stamp; return what it counts as after those added before it."""
+    def add(self, event: E, stamp_ms: int, revision: int = 0) -> Outcome:
+        """Keep a record's content and stamp; return what it counts as after those added before it.
+
+        ``revision`` is that of events that have none of their own.
+        """
+        revision = getattr(event, "revision", revision)
+        self.first_ms = min(self.first_ms, stamp_ms)
         for version in self._versions:
-            if version.event == event and version.rank[1] == canonical(event):
+            if version.event == event and version.revision == revision and version.rank[1] == canonical(event):
                 if stamp_ms not in version.stamps_ms:
                     version.stamps_ms.append(stamp_ms)
                 return "duplicate"
         greatest = max((version.revision for version in self._versions), default=-1)
-        added = Version(event, stamp_ms)
-        self._versions.append(added)
-        if greatest > added.revision:
+        self._versions.append(Version(event, revision, stamp_ms))
+        if greatest > revision:
             return "superseded"
-        return "conflict" if greatest == added.revision else "used"
+        return "conflict" if greatest == revision else "used"
 
     def fact(self, until_ms: int, since_ms: int = NEVER) -> Version[E] | None:
         """Return the fact among the records stamped from ``since_ms`` to ``until_ms``, both included."""
@@ -70,11 +76,6 @@ class Versions(Generic[E]):
         if len(known) > 1:
             return max(known, key=lambda version: version.rank)
         return known[0] if known else None
-
-    @property
-    def first_ms(self) -> int:
-        """The smallest stamp of all."""
-        return min(min(version.stamps_ms) for version in self._versions)
 
     def forget(self, watermark_ms: int, keep_ms: int) -> bool:
         """Let go of stamps older than ``keep_ms``; return whether that is all of them.

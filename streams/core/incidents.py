@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct, structs
 from msgspec import json as msgspec_json
@@ -28,6 +28,8 @@ from streams.core.linking import distance_to, is_evidence, match_of, required_sp
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration, score
 from streams.core.site import Site
+
+T = TypeVar("T", bound=Struct)
 
 MAX_READS: Final = 50
 MAX_ACTIONS: Final = 50
@@ -131,3 +133,47 @@ def says_the_same(one: LinkedIncident, other: LinkedIncident) -> bool:
     """Whether two revisions have the same content: all but ``revision`` and the vehicle's stamp."""
     vehicle = structs.replace(one.vehicle, stamp_ms=other.vehicle.stamp_ms)
     return structs.replace(one, revision=other.revision, vehicle=vehicle) == other
+
+
+# ---------------------------------------------------------------------- what an incident tells of its facts
+
+
+def told_shot(incident: LinkedIncident) -> ShotAlert:
+    """Return the shot that an incident tells of."""
+    return _part(ShotAlert, incident.shot)
+
+
+def told_hit(incident: LinkedIncident) -> VehicleHit:
+    """Return the hit that an incident tells of."""
+    return _part(VehicleHit, incident.vehicle)
+
+
+def told_actions(incident: LinkedIncident) -> list[tuple[IncidentAction, int]]:
+    """Return the actions that an incident tells of, each with its stamp."""
+    return [(_part(IncidentAction, action), action.stamp_ms) for action in incident.review]
+
+
+def told_reads(incident: LinkedIncident) -> list[StampedRead]:
+    """Return the reads that an incident tells of: all that linking and scoring use, but not their camera."""
+    return [
+        StampedRead(
+            PlateRead(
+                read_id=told.read_id,
+                plate=told.plate_as_read,
+                captured_at_ms=told.captured_at_ms,
+                ramp_id=told.ramp_id,
+                camera_id="",
+                confidence=told.confidence,
+                region=told.region,
+                make=told.make,
+                colour=told.colour,
+            ),
+            told.stamp_ms,
+        )
+        for told in (*incident.sightings, *incident.set_aside)
+    ]
+
+
+def _part(kind: type[T], whole: Struct) -> T:
+    """The event that a linked thing was made of."""
+    return kind(**{name: getattr(whole, name) for name in kind.__struct_fields__})

@@ -11,7 +11,7 @@ from streams.core.events import Record
 STAMP_HEADER: Final = "rampwatch-stamp-ms"
 
 _STAMP = re.compile(rb"-?\d{1,15}")
-"""More digits than any event's time may have."""
+"""Up to 15 digits, some 30 000 years: what is longer is no time, and may not fit the wire's numbers."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 

@@ -108,7 +108,8 @@ def test_all_records_again_from_the_start_are_no_news(seed: int, order: int) -> 
 
 def kept(engine: Engine) -> dict[str, Any]:
     """What an engine holds: its containers that are not empty."""
-    containers = {name: held for name, held in vars(engine).items() if hasattr(held, "__len__") and name != "_ramps"}
+    everything = vars(engine) | vars(engine._memory)
+    containers = {name: held for name, held in everything.items() if hasattr(held, "__len__") and name != "_ramps"}
     assert {type(held) for held in containers.values()} == {dict, Expiry, IntervalBuffer, ReadRing}
     rows = {f"{name}._rows": held._rows for name, held in containers.items() if isinstance(held, IntervalBuffer)}
     return {name: held for name, held in (containers | rows).items() if len(held)}

@@ -61,7 +61,8 @@ def test_the_same_seed_plays_the_same_incidents_whatever_the_speed(environment: 
         ).stdout
         for speed in ("30000", "1000000")
     ]
-    assert played[0] == played[1]
+    # what one record changes comes in no particular order
+    assert sorted(played[0].splitlines()) == sorted(played[1].splitlines())
     assert incident_ids(played[0])
 
 

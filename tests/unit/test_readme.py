@@ -52,16 +52,21 @@ def commands() -> list[str]:
     return [shlex.join(words) for line in lines if (words := shlex.split(line, comments=True))]
 
 
-def run(command: str, folder: Path, *more: str, columns: int = 110) -> subprocess.CompletedProcess[str]:
-    """Run a command of the README in another folder, with the interpreter that runs the tests."""
+def run(command: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the README in another folder."""
     assert command in commands(), "the README does not say that"
     words = shlex.split(command)
     assert words[0] == INSTALLED
+    return rampwatch(folder, *words[1:], *more)
+
+
+def rampwatch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with the interpreter that runs the tests, 110 columns wide."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith("RAMPWATCH_")}
     return subprocess.run(
-        [sys.executable, "-m", "streams.cli", *words[1:], *more],
+        [sys.executable, "-m", "streams.cli", *arguments],
         cwd=folder,
-        env=environment | {"COLUMNS": str(columns)},
+        env=environment | {"COLUMNS": "110"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -105,10 +110,11 @@ def unasked() -> dict[str, str]:
 def test_the_demo_runs_in_python_alone_and_prints_what_the_readme_shows(tmp_path: Path) -> None:
     command = next(command for command in RUN_BY if RUN_BY[command] == DEMO)
     quickly = ["--speed", "5000"]  # so that it ends before the twenty seconds do
+    assert command.endswith(" --json")
     as_json = run(command, tmp_path, *quickly)
     assert as_json.returncode == 0, as_json.stderr
     assert all(line.startswith('{"incident_id":') for line in as_json.stdout.splitlines())
-    for_people = run(command, tmp_path, *quickly, "--no-json")
+    for_people = rampwatch(tmp_path, *shlex.split(command)[1:-1], *quickly)
     assert for_people.returncode == 0, for_people.stderr
     assert blocks("text")[0] in for_people.stdout
 
