@@ -201,7 +201,10 @@ def generate(
     *,
     site: SiteName = None,
     seed: Annotated[int, Parameter(converter=_whole, help="the same seed gives the same archive")] = 1,
-    days: Annotated[int, Parameter(converter=_whole, validator=Number(gte=1), help="how many to make")] = 1,
+    days: Annotated[
+        int | None,
+        Parameter(converter=_whole, validator=Number(gte=1), help="how many to make: 1, or with --shots all it has"),
+    ] = None,
     begin: Annotated[str, Parameter(help="local date of the first day")] = "2026-06-05",
     shots: Annotated[Path | None, Parameter(help="real gunshots (CSV of activations), with simulated cars")] = None,
     config: Config = None,
@@ -215,7 +218,7 @@ def generate(
         if shots is not None:
             scene = scenes.around_shots(place, shots, seed, days)
         else:
-            scene = scenes.days(place, seed, days, scenes.local_midnight(place, begin))
+            scene = scenes.days(place, seed, days or 1, scenes.local_midnight(place, begin))
         written = write_archive(out, scenes.rows(scene), {"truth": scene.city.truth})
     screen.print(f"{scene.about}\n{written:,} records: {out}", markup=False)
 

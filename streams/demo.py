@@ -22,11 +22,12 @@ from rich.console import Console
 from streams.broker import BrokerUnavailable, LocalBroker
 from streams.broker_guard import GuardedProcess
 from streams.console.terminal import IncidentText
+from streams.core.errors import RampwatchError
 from streams.core.events import ENCODER, INCIDENTS, LinkedIncident, Record
 from streams.replay.fold import Fold
 from streams.replay.player import Pace, Playable, play
 from streams.scenes import Scene, rows
-from streams.settings import Settings
+from streams.settings import Settings, as_environment
 
 PLAYED_IN_S: Final = 180.0
 """How long a whole scene takes at the ordinary speed."""
@@ -98,16 +99,16 @@ async def _play(scene: Scene, plan: DemoPlan, settings: Settings, printed: Print
         return
     async with AsyncExitStack() as stack:
         try:
-            address = await _broker(stack, say)
+            address = await _broker(stack, settings, say)
         except BrokerUnavailable as error:
             say(f"{error}\nno Kafka here: the same engine runs in this process instead")
             await _limited(_in_process(scene, settings, records, speed, printed, say), plan.for_s)
             return
         prefix = f"demo-{secrets.token_hex(4)}-"
-        settings = msgspec.structs.replace(settings, broker=address, prefix=prefix, site=scene.site.name)
+        settings = msgspec.structs.replace(settings, broker=address, prefix=prefix)
         await stack.enter_async_context(_topics(settings))
-        await stack.enter_async_context(_worker(settings, say))
-        await _limited(_through_kafka(scene, settings, records, speed, printed, say), plan.for_s)
+        worker = await stack.enter_async_context(_worker(settings))
+        await _limited(_through_kafka(scene, settings, worker, records, speed, printed, say), plan.for_s)
 
 
 async def _limited(playing: asyncio.Future[None] | object, for_s: float | None) -> None:
@@ -134,11 +135,10 @@ async def _in_process(
 # ---------------------------------------------------------------------- through Kafka
 
 
-async def _broker(stack: AsyncExitStack, say: Say) -> str:
+async def _broker(stack: AsyncExitStack, settings: Settings, say: Say) -> str:
     """Return the address of a broker: the one that is set, or one started for the demo."""
-    given = os.environ.get("RAMPWATCH_BROKER")
-    if given:
-        return given
+    if "RAMPWATCH_BROKER" in os.environ or settings.broker != Settings().broker:
+        return settings.broker
     broker = await asyncio.to_thread(LocalBroker.start, None, None, say)
     stack.callback(broker.stop)
     return broker.address
@@ -156,26 +156,41 @@ async def _topics(settings: Settings) -> AsyncIterator[None]:
         await topics.delete(settings)
 
 
-@asynccontextmanager
-async def _worker(settings: Settings, say: Say) -> AsyncIterator[None]:
+class _Worker:
     """A real worker in a process of its own, which ends with this one whatever happens."""
+
+    def __init__(self, process: GuardedProcess, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def look(self) -> None:
+        """Raise `RampwatchError` with the end of its log if it has ended."""
+        if self._process.ended.is_set():
+            said = self._log.read_text("utf-8", "replace")[-2000:].strip()
+            raise RampwatchError(f"the worker has ended with code {self._process.exit_code}; it said:\n{said}")
+
+
+@asynccontextmanager
+async def _worker(settings: Settings) -> AsyncIterator[_Worker]:
     with tempfile.TemporaryDirectory(prefix="rampwatch-demo-") as folder:
         log = Path(folder) / "worker.log"
-        command = [sys.executable, "-m", "streams.cli", "worker", "--prefix", settings.prefix, "--site", settings.site]
-        environment = {"RAMPWATCH_BROKER": settings.broker, "PYTHONPATH": os.pathsep.join(sys.path)}
-        process = await asyncio.to_thread(GuardedProcess, command, environment, Path(folder), log, False)
-        ended = asyncio.ensure_future(asyncio.to_thread(process.ended.wait))
+        command = [sys.executable, "-m", "streams.cli", "worker"]
+        environment = {**as_environment(settings), "PYTHONPATH": os.pathsep.join(sys.path)}
+        process = await asyncio.to_thread(GuardedProcess, command, environment, Path.cwd(), log, False)
         try:
-            yield
+            yield _Worker(process, log)
         finally:
             await asyncio.to_thread(process.close, False)
-            await ended
-            if process.exit_code:
-                say(f"the worker ended with code {process.exit_code}:\n{log.read_text('utf-8', 'replace')[-2000:]}")
 
 
 async def _through_kafka(
-    scene: Scene, settings: Settings, records: list[Playable], speed: float, printed: Printed, say: Say
+    scene: Scene,
+    settings: Settings,
+    worker: _Worker,
+    records: list[Playable],
+    speed: float,
+    printed: Printed,
+    say: Say,
 ) -> None:
     consumer = AIOKafkaConsumer(
         settings.prefix + INCIDENTS,
@@ -193,6 +208,7 @@ async def _through_kafka(
             rows = await consumer.getmany(timeout_ms=200)
             for row in (row for batch in rows.values() for row in batch):
                 printed.show(msgspec.json.decode(row.value, type=LinkedIncident))
+            worker.look()
             now_s = asyncio.get_running_loop().time()
             if rows or not player.done():
                 quiet_since_s = now_s

@@ -26,6 +26,8 @@ _DAY_MS: Final = 24 * _HOUR_MS
 _EVENING: Final = (2026, 6, 5, 18)
 """A Friday, 18:00 local time, to midnight."""
 _LEAD_MS: Final = 120_000
+_BACKGROUND_READS_MAX: Final = 200_000
+"""Around real shots, over the whole time: years of them would take hours to simulate."""
 _WEEK: Final = "kansas-city-week.csv"
 
 
@@ -86,7 +88,7 @@ def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -
         duration_ms=end_ms - begin_ms,
         seed=seed,
         stolen_cars=8 * day_count,
-        background_reads_per_minute=10,
+        background_reads_per_minute=min(10.0, _BACKGROUND_READS_MAX * 60_000 / (end_ms - begin_ms)),
     )
     shots = [alert for alert, at_ms in zip(activations.alerts, times, strict=True) if at_ms < end_ms]
     accounted = f"{activations.rows} rows: {activations.imported} imported, {len(activations.refused)} refused"

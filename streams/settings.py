@@ -45,6 +45,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     session_timeout_ms: Annotated[
         int, Meta(ge=1_000, le=90_000, description="a worker not heard of for this long loses its partitions")
     ] = 10_000
+    metrics_host: Annotated[
+        str, Meta(min_length=1, description="address of the Prometheus endpoint; this machine alone unless told")
+    ] = "127.0.0.1"
     metrics_port: Annotated[int, Meta(ge=0, le=65_535, description="of the Prometheus endpoint; 0: none")] = 0
     join: JoinRules = JoinRules()
 
@@ -63,6 +66,17 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
         return msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
         raise SettingsError(_sentence(str(error), str(file or "settings"))) from None
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that give another process these settings."""
+    tables = ((_PREFIX, msgspec.structs.asdict(settings)), (_JOIN_PREFIX, msgspec.structs.asdict(settings.join)))
+    return {
+        (prefix + name).upper(): ",".join(value) if isinstance(value, tuple) else str(value)
+        for prefix, table in tables
+        for name, value in table.items()
+        if name != "join"
+    }
 
 
 def _from_file(file: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from streams.worker.agents import declare_agents
 from streams.worker.batches import batch_transport
 from streams.worker.broadcast import BroadcastReader
 from streams.worker.joining import Joining, Source
-from streams.worker.outputs import Outputs
+from streams.worker.outputs import DEAD_LETTER_BYTES_MAX, Outputs
 
 _GRACE_S = 20.0
 """How long a stop may take; then the process ends itself, and its partitions are somebody else's."""
@@ -55,7 +55,8 @@ def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -
         broker_session_timeout=settings.session_timeout_ms / 1000,
         broker_heartbeat_interval=settings.session_timeout_ms / 5000,
         consumer_auto_offset_reset="earliest",
-        producer_max_request_size=topics.DEAD_LETTER_BYTES_MAX,
+        producer_max_request_size=DEAD_LETTER_BYTES_MAX + topics.HEADERS_BYTES_MAX,
+        producer_compression_type="gzip",
         stream_wait_empty=False,
         value_serializer="raw",
         key_serializer="raw",
@@ -94,7 +95,7 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=metrics.REGISTRY)
+        start_http_server(settings.metrics_port, settings.metrics_host, registry=metrics.REGISTRY)
     with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
         app = build(settings, site, await topics.broadcast_sources(settings), data)
         await app.start()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from streams import metrics
 from streams.core.deadletters import dead_letter_headers, dead_letter_key
 from streams.core.events import DEAD_LETTERS, ENCODER, INCIDENTS, LinkedIncident, Record, Refused
 from streams.settings import Settings
+
+DEAD_LETTER_BYTES_MAX: Final = 16 * 2**20
+"""Of a record's own bytes. A record larger than its topic takes came compressed, and so does its dead letter."""
 
 
 class Outputs:
@@ -34,7 +37,7 @@ class Outputs:
         topic = self._prefix + DEAD_LETTERS
         await self._send_all(
             [
-                (topic, dead_letter_key(record), record.value or b"", None, _as_bytes(record, refused))
+                (topic, dead_letter_key(record), _kept(record), None, _as_bytes(record, refused))
                 for record, refused in refusals
             ]
         )
@@ -48,5 +51,13 @@ class Outputs:
         await asyncio.gather(*sent)
 
 
+def _kept(record: Record) -> bytes:
+    return (record.value or b"")[:DEAD_LETTER_BYTES_MAX]
+
+
 def _as_bytes(record: Record, refused: Refused) -> dict[str, bytes]:
-    return {name: text.encode() for name, text in dead_letter_headers(record, refused).items()}
+    headers = dead_letter_headers(record, refused)
+    size = len(record.value or b"")
+    if size > DEAD_LETTER_BYTES_MAX:
+        headers["rampwatch-truncated"] = f"the first {DEAD_LETTER_BYTES_MAX} bytes of {size}"
+    return {name: text.encode() for name, text in headers.items()}

@@ -20,8 +20,8 @@ _COPIES: Final = 3
 """Of each partition, where there are that many brokers: one may fail and one be under repair."""
 _MAX_RECORD_BYTES: Final = 1_048_588
 """Kafka's own default for the largest record."""
-DEAD_LETTER_BYTES_MAX: Final = 2 * _MAX_RECORD_BYTES
-"""A dead letter carries a whole record, and headers."""
+HEADERS_BYTES_MAX: Final = 65_536
+"""What a dead letter has beside the record's own bytes, at the most."""
 
 
 class TopicsError(RampwatchError):
@@ -64,7 +64,7 @@ def _config(topic: str, retention_ms: int) -> dict[str, str]:
     if topic in INPUTS:
         config["message.timestamp.type"] = "LogAppendTime"
     if topic == DEAD_LETTERS:
-        config["max.message.bytes"] = str(DEAD_LETTER_BYTES_MAX)
+        config["max.message.bytes"] = str(2 * _MAX_RECORD_BYTES)
     return config
 
 
