@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
+NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11) and "rampwatch needs Python 3.11 or newer, this is " \
+	+ sys.version.split()[0] + "; try: make PYTHON=python3.12 demo" or 0)'
+
 .PHONY: demo test lint check-kafka schemas sites lock clean
 .DEFAULT_GOAL := help
 
@@ -14,14 +17,16 @@ help:
 
 $(VENV)/demo: requirements-demo.txt pyproject.toml
 	@echo "installing rampwatch into $(VENV) (once, about a minute)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c $(NEW_ENOUGH)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --require-hashes -r requirements-demo.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev: requirements-dev.txt pyproject.toml
 	@echo "installing rampwatch and what its tests need into $(VENV) (once, about a minute)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c $(NEW_ENOUGH)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/demo

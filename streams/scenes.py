@@ -58,7 +58,10 @@ def evening(site: Site, seed: int) -> Scene:
         stolen_cars=24,
         background_reads_per_minute=40,
     )
-    about = f"simulated (seed {seed}), livelier than a real evening; of {site.name} the places are real"
+    about = (
+        f"a simulated evening in {site.title or site.name} (seed {seed}), livelier than life: real neighbourhoods and "
+        "exits, but shots, cars and plates are invented"
+    )
     return Scene(site, simulate(site, plan), about)
 
 
@@ -118,8 +121,10 @@ def local_midnight(site: Site, date: str) -> datetime:
     """Return the beginning of a local date; raises `RampwatchError` where it is none."""
     try:
         day = datetime.strptime(date, "%Y-%m-%d")
+        if not 1970 < day.year < 2100:
+            raise ValueError
     except ValueError:
-        raise RampwatchError(f"{date!r} is no date; write one like 2026-06-05") from None
+        raise RampwatchError(f"{date!r} is no date from 1971 to 2099; write one like 2026-06-05") from None
     return day.replace(tzinfo=ZoneInfo(site.time_zone))
 
 

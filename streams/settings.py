@@ -95,7 +95,8 @@ def _place(variable: str, values: dict[str, Any], join: dict[str, Any]) -> tuple
         table, kind, name = join, JoinRules, variable.removeprefix(_JOIN_PREFIX).lower()  # type: ignore[assignment]
     known = {field.name for field in msgspec.structs.fields(kind)} - {"join"}
     if name not in known:
-        raise SettingsError(f"{variable}: no such setting; unset it, or use one of {', '.join(sorted(known))}")
+        names = sorted(variable.removesuffix(name.upper()) + known_name.upper() for known_name in known)
+        raise SettingsError(f"{variable}: no such setting; unset it, or use one of {', '.join(names)}")
     return table, kind, name
 
 

@@ -52,7 +52,9 @@ class IncidentText:
         text.append(f"\n    seen   {_seen(best)}")
         if len(incident.sightings) > 1:
             text.append(f", and {len(incident.sightings) - 1} more read{'s' * (len(incident.sightings) > 2)}")
-        text.append(f"\n    first  {_confirm(incident)}", "yellow")
+        text.append(f"\n    first  {_confirm(incident.vehicle)}", "yellow")
+        if incident.warnings:
+            text.append(f"\n    doubt  {', '.join(_WARNING[code] for code in incident.warnings)}", "yellow")
         return text
 
     def _retracted(self, incident: LinkedIncident) -> Text:
@@ -91,10 +93,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def _confirm(incident: LinkedIncident) -> str:
-    vehicle = incident.vehicle
+def _confirm(vehicle: LinkedVehicle) -> str:
     whom = f"with {vehicle.ori}" if vehicle.ori else "with the entering agency"
     case = f", case {vehicle.oca}" if vehicle.oca else ""
-    said = [_WARNING[code] for code in incident.warnings]
-    doubts = f"; {', '.join(said)}" if said else ""
-    return f"lead only: confirm plate and state by eye, and the listing {whom}{case}{doubts}"
+    return f"confirm plate and state by eye, and the listing {whom}{case}"

@@ -49,10 +49,10 @@ class Pace:
 async def play(records: Iterable[Playable], broker: str, prefix: str, speed: float | None, from_ms: int) -> int:
     """Publish records, given in the order of their stamps, paced from ``from_ms`` on, and return how many."""
     producer = AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, linger_ms=5)
-    await producer.start()
     sent = 0
     pending: list[Any] = []
     try:
+        await producer.start()
         pace = Pace(speed, from_ms)
         for record in records:
             await pace.until_due(record.stamp_ms)
