@@ -88,7 +88,7 @@ def test_make_has_the_targets_that_the_readme_names(tmp_path: Path) -> None:
     for file in ("requirements-demo.txt", "requirements-dev.txt", "pyproject.toml"):
         (tmp_path / file).touch()
     said = {command: dry(command.split(), tmp_path) for command in RUN_BY if RUN_BY[command] == MAKE}
-    assert "-m venv .venv" in said["make demo"]
+    assert "-m venv --clear .venv" in said["make demo"]
     assert said["make demo"].splitlines()[-1].split() == ["exec", INSTALLED, "demo"]
     assert said["make test"].splitlines()[-1].split() == [".venv/bin/python", "-m", "pytest"]
     assert ".venv/bin/mypy" in said["make test"]
