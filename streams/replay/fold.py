@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Final, Self
 
 import msgspec
 
@@ -34,8 +34,12 @@ from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT
 from streams.core.site import Site
+from streams.core.windows import NEVER
 from streams.partitioning import partition_of
 from streams.replay.archive import ArchiveError, NoLine, line_with
+
+_RELEASE_EVERY_MS: Final = 60_000
+"""Of stamps. Releasing later changes no answer; asking at every record would cost more than the join."""
 
 Progress = Callable[[int], None]
 
@@ -47,6 +51,7 @@ class Fold:
         self._intake = Intake(site, rules)
         self._broadcast = Broadcast(rules)
         self._engine = Engine(site, rules)
+        self._release_at_ms = NEVER
         self.outcomes: dict[str, Counter[Outcome]] = {topic: Counter() for topic in INPUTS}
 
     def apply(self, record: Record) -> tuple[list[LinkedIncident], Refused | None]:
@@ -58,8 +63,10 @@ class Fold:
             refused, outcome = refusal, refusal.outcome
         self.outcomes[record.topic][outcome] += 1
         changed = self._engine.changes()
-        self._engine.release(record.stamp_ms)
-        self._broadcast.release(record.stamp_ms)
+        if record.stamp_ms >= self._release_at_ms:
+            self._release_at_ms = record.stamp_ms + _RELEASE_EVERY_MS
+            self._engine.release(record.stamp_ms)
+            self._broadcast.release(record.stamp_ms)
         return changed, refused
 
     def _taken_in(self, record: Record) -> Outcome:
