@@ -79,7 +79,8 @@ class Printed:
         """Return how many incidents there were, by how strong they are now."""
         now = Counter("retracted" if i.status == "retracted" else i.strength for i in self._last.values())
         counts = [f"{now[name]} {name}" for name in ("high", "medium", "low", "retracted") if now[name]]
-        return f"{len(self._last)} linked incidents" + (f": {', '.join(counts)}" if counts else "")
+        many = len(self._last)
+        return f"{many} linked incident{'s' * (many != 1)}" + (f": {', '.join(counts)}" if counts else "")
 
 
 async def demo(scene: Scene, plan: DemoPlan, settings: Settings, say: Say) -> None:
