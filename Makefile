@@ -7,12 +7,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11) and "rampwatch needs Python 3.11 or newer, this is " \
 	+ sys.version.split()[0] + "; try: make PYTHON=python3.12 demo" or 0)'
 
-.PHONY: demo test lint check-kafka schemas sites lock clean
+.PHONY: help demo test lint bench schemas sites lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   play a Hartford evening through a real Kafka (ARGS='--site kansas-city', …)"
 	@echo "make test   run every check and test"
+	@echo "make bench  measure the engine"
 	@echo "make lint   types, style, import direction"
 
 $(VENV)/demo: requirements-demo.txt pyproject.toml
@@ -42,6 +43,9 @@ lint: $(VENV)/dev
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/demo
+	@exec $(BIN)/rampwatch bench $(ARGS)
 
 schemas: $(VENV)/dev
 	$(BIN)/python -m streams.schemas schemas

@@ -226,6 +226,34 @@ def generate(
 
 
 @app.command
+def bench(
+    *,
+    rounds: Annotated[int, Parameter(converter=_whole, validator=Number(gte=1, lte=99), help="of each, in turn")] = 5,
+    site: SiteName = None,
+    json: Annotated[bool, Parameter(help="print the figures as one JSON object")] = False,
+    config: Config = None,
+) -> None:
+    """Measure the engine alone, from decoded events: events a second, and bytes a kept read takes."""
+    import msgspec
+    from rich.table import Table
+
+    from streams.bench import engine_figures
+    from streams.scenes import days, local_midnight
+
+    place = _site(_settings(config, site))
+    with screen.status("simulating a day") as status:
+        scene = days(place, 7, 1, local_midnight(place, "2026-06-05"))
+        figures = msgspec.to_builtins(engine_figures(scene, rounds, status.update))
+    if json:
+        print(msgspec.json.encode(figures).decode())
+        return
+    table = Table("figure", "median")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:,.1f}" if name.startswith("bytes") else f"{value:,.0f}")
+    Console(highlight=False).print(table)
+
+
+@app.command
 def broker(
     *,
     port: Annotated[
