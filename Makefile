@@ -50,8 +50,9 @@ bench: $(VENV)/demo
 schemas: $(VENV)/dev
 	$(BIN)/python -m streams.schemas schemas
 
+# SITES_DATA: a folder of neighbourhood polygons and interchanges (deploy/make_sites.py)
 sites: $(VENV)/dev
-	$(BIN)/python -m deploy.make_sites ../shared/data deploy/sites
+	$(BIN)/python -m deploy.make_sites $(SITES_DATA) deploy/sites
 
 # the files of pinned, hashed requirements, without any address; needs uv
 lock:

@@ -247,6 +247,5 @@ async def _through_kafka(
                 return
     finally:
         player.cancel()
-        with suppress(asyncio.CancelledError):
-            await player
+        await asyncio.wait({player})
         await consumer.stop()

@@ -9,37 +9,65 @@ from __future__ import annotations
 from typing import Any
 
 from streams import metrics
-from streams.core.events import BROADCAST, Refused
+from streams.core.events import BROADCAST, Record, Refused
+from streams.core.intake import Intake
 from streams.worker.broadcast import BroadcastReader
 from streams.worker.outputs import Outputs
 from streams.worker.records import core_record
 
 
-def declare_agents(app: Any, prefix: str, reader: BroadcastReader, outputs: Outputs) -> None:  # noqa: ANN401
-    """Declare an agent for each broadcast topic."""
+def declare_agents(
+    app: Any,  # noqa: ANN401
+    prefix: str,
+    intake: Intake,
+    reader: BroadcastReader,
+    outputs: Outputs,
+) -> None:
+    """Declare an agent for each broadcast topic.
+
+    A record is acknowledged when it has been counted and its dead letter is out; what fails ends the worker, so that
+    the record is read again. A stock agent would acknowledge, and so skip, what has raised.
+    """
+
+    async def count(stream: Any) -> None:  # noqa: ANN401
+        async for event in stream.noack().events():
+            try:
+                await _count(event.message, prefix, intake, reader, outputs)
+            except Exception as error:
+                await app.crash(error)
+                raise
+            event.ack()
+
     for topic in BROADCAST:
         channel = app.topic(
             prefix + topic, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"
         )
-        app.agent(channel, name=f"count-{topic}")(_counting(prefix, reader, outputs))
+        app.agent(channel, name=f"count-{topic}")(count)
 
 
-def _counting(prefix: str, reader: BroadcastReader, outputs: Outputs) -> Any:  # noqa: ANN401 - Faust has no types
-    async def count(stream: Any) -> None:  # noqa: ANN401
-        async for event in stream.events():
-            await _count(event.message, prefix, reader, outputs)
-
-    return count
-
-
-async def _count(message: Any, prefix: str, reader: BroadcastReader, outputs: Outputs) -> None:  # noqa: ANN401
+async def _count(
+    message: Any,  # noqa: ANN401
+    prefix: str,
+    intake: Intake,
+    reader: BroadcastReader,
+    outputs: Outputs,
+) -> None:
     timestamp_ms = round(message.timestamp * 1000)
     record = core_record(
         prefix, message.topic, message.partition, message.offset, timestamp_ms, message.value, message.headers or ()
     )
     outcome = await reader.outcome(record.topic, record.partition, record.offset)
-    if isinstance(outcome, Refused):
-        await outputs.dead_letters([(record, outcome)])
-        metrics.DEAD_LETTERS.labels(record.topic, outcome.reason).inc()
-        outcome = outcome.outcome
+    if outcome in ("dead", "late"):
+        refused = _why(record, intake)
+        await outputs.dead_letters([(record, refused)])
+        metrics.DEAD_LETTERS.labels(record.topic, refused.reason).inc()
     metrics.RECORDS.labels(record.topic, outcome).inc()
+
+
+def _why(record: Record, intake: Intake) -> Refused:
+    """Why a record was refused: what it holds, or else that there were too many."""
+    try:
+        intake.admit(record)
+    except Refused as refused:
+        return refused
+    return Refused("limit", "alert_id", "as many shots may change already as are allowed; raise max_shots")

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import faust
+from aiokafka.errors import KafkaError
 from prometheus_client import start_http_server
 
 from streams import metrics
@@ -71,7 +72,7 @@ def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -
     app.service(_given(reader))
     for name in names:
         app.topics.add(app.topic(name, value_type=bytes, value_serializer="raw"))
-    declare_agents(app, settings.prefix, reader, outputs)
+    declare_agents(app, settings.prefix, joining.intake, reader, outputs)
     app.finalize()
     return app
 
@@ -95,7 +96,7 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if settings.metrics_port:
-        start_http_server(settings.metrics_port, settings.metrics_host, registry=metrics.REGISTRY)
+        _serve_metrics(settings)
     with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
         app = build(settings, site, await topics.broadcast_sources(settings), data)
         await app.start()
@@ -105,7 +106,23 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
         _end_hard_after(_GRACE_S)
         await app.stop()
         if app.crashed:
-            raise WorkerError(f"the worker broke down: {app.crash_reason!r}; its partitions go to another")
+            raise WorkerError(_why(app.crash_reason))
+
+
+def _why(reason: BaseException) -> str:
+    """What ended the worker; not what an error holds, for that may be a plate."""
+    what = str(reason) if isinstance(reason, RampwatchError | KafkaError) else type(reason).__name__
+    return f"the worker broke down ({what}); its partitions go to another"
+
+
+def _serve_metrics(settings: Settings) -> None:
+    try:
+        start_http_server(settings.metrics_port, settings.metrics_host, registry=metrics.REGISTRY)
+    except OSError as error:
+        address = f"{settings.metrics_host}:{settings.metrics_port}"
+        raise WorkerError(
+            f"{address}: no metrics can be served there ({error.strerror}); choose another port"
+        ) from None
 
 
 def _end_hard_after(grace_s: float) -> None:

@@ -9,6 +9,7 @@ Invariants:
 * A batch is either handled whole, and its end becomes the offset that may be committed, or it is dropped and the
   consumer sought back to this worker's own position: never dropped without seeking back.
 * Before partitions are given up, the batch in hand ends and what was handled is committed.
+* What a partition's memory holds is kept over a rebalance only if nobody else has read on meanwhile.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from aiokafka.errors import KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.core.errors import RampwatchError
 from streams.core.events import Record
 from streams.worker.records import core_record
 
@@ -33,8 +36,14 @@ class BatchHandler(Protocol):
 
     lock: asyncio.Lock
 
-    def keep(self, numbers: set[int], topics: Sequence[str]) -> None:
-        """These partitions, and no others, are this worker's now."""
+    def pause(self) -> None:
+        """Nothing may be published until `begin`: whose the partitions are is being settled; the lock is held."""
+
+    def keep(self, numbers: set[int]) -> None:
+        """No other partitions than these are this worker's now; the lock is held."""
+
+    def begin(self, numbers: set[int], moved: set[int], topics: Sequence[str]) -> None:
+        """These partitions are this worker's. Of those that ``moved``, somebody else has read meanwhile."""
 
     async def batch(self, number: int, records: Sequence[Record]) -> None:
         """Handle records of one partition of one topic; the lock is held. When it returns they may be committed."""
@@ -60,6 +69,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._position: dict[TP, int] = {}
         self._handled: dict[TP, int] = {}
+        self._left_at: dict[TP, int] = {}
         self._epoch = 0
         self._asked_at_s = 0.0
 
@@ -69,21 +79,49 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Let the batch in hand end and commit it while the partitions are still this worker's."""
         self.stop_flow()
         async with self.handler.lock:
-            await self.commit()
+            # a commit under way took its offsets before the batch in hand ended
+            await self.maybe_wait_for_commit_to_finish()
+            await self.force_commit()
             self._epoch += 1
-            self._handled.clear()
-            self._position.clear()
+            self._left_at = self._position
+            self._position, self._handled = {}, {}
+            self.handler.pause()
         await super().on_partitions_revoked(revoked)
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Let go of what went elsewhere, also where nothing is left: then Faust seeks nothing and says no more."""
+        async with self.handler.lock:
+            self.handler.keep({tp.partition for tp in assigned if tp.topic in self.batch_topics})
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def perform_seek(self) -> None:
-        """Go to where the group has committed, and say whose partitions these are. Called once an assignment."""
-        await super().perform_seek()
+        """Go to where the group has committed, and begin what is new here. Called once an assignment."""
         self._epoch += 1
-        mine = {tp for tp in self.assignment() if tp.topic in self.batch_topics}
+        await super().perform_seek()
+        mine = {ensure_TP(tp) for tp in self.assignment() if tp.topic in self.batch_topics}
+        await self._check_together(mine)
         begin = await self.earliest_offsets(*mine) if mine else {}
-        self._position = {ensure_TP(tp): self._read_offset[tp] or begin[tp] for tp in mine}
-        names = [topic.removeprefix(self.prefix) for topic in self.batch_topics]
-        self.handler.keep({tp.partition for tp in mine}, names)
+        position = {tp: self._read_offset[tp] or begin[tp] for tp in mine}
+        for tp, offset in position.items():
+            # a fetch under way may have moved the consumer on after the seek to the committed offset
+            self._thread.seek(tp, offset)
+        moved = {tp.partition for tp in mine if self._left_at.get(tp) != position[tp]}
+        async with self.handler.lock:
+            self._position = position
+            names = [topic.removeprefix(self.prefix) for topic in self.batch_topics]
+            self.handler.begin({tp.partition for tp in mine}, moved, names)
+
+    async def _check_together(self, mine: set[TP]) -> None:
+        """The same partitions of all batch topics must be here, or nothing joins and nobody notices."""
+        numbers = [{tp.partition for tp in mine if tp.topic == topic} for topic in self.batch_topics]
+        if any(other != numbers[0] for other in numbers):
+            topics = " and ".join(self.batch_topics)
+            await self.crash(
+                RampwatchError(
+                    f"the partitions of {topics} were not assigned together; see that all workers of the group are "
+                    "of one version and read the same topics, and that rampwatch topics check is silent"
+                )
+            )
 
     # ------------------------------------------------------------------ what may be committed
 
@@ -115,14 +153,17 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         for tp, rows in (records or {}).items():
             tp = ensure_TP(tp)
             if tp.topic not in self.batch_topics:
-                await self._one_by_one(tp, rows)
+                await self._one_by_one(tp, rows, epoch, generation)
                 continue
             async with self.handler.lock:
-                current = epoch == self._epoch and generation == self.app.consumer_generation_id
-                if current and self.flow_active and active and tp in active and tp in self._position:
+                if self._current(epoch, generation) and active and tp in active and tp in self._position:
                     await self._whole(tp, rows)
-                elif self.flow_active and tp in self._position:
+                elif tp in self._position:
                     self._thread.seek(tp, self._position[tp])
+
+    def _current(self, epoch: int, generation: int) -> bool:
+        """Whether what was fetched then may be handled now."""
+        return bool(epoch == self._epoch and generation == self.app.consumer_generation_id and self.flow_active)
 
     async def _whole(self, tp: TP, rows: Sequence[Any]) -> None:
         await self.handler.batch(
@@ -132,33 +173,39 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self._position[tp] = self._handled[tp] = rows[-1].offset + 1
         self._read_offset[tp] = rows[-1].offset
 
-    async def _one_by_one(self, tp: TP, rows: Sequence[Any]) -> None:
+    async def _one_by_one(self, tp: TP, rows: Sequence[Any], epoch: int, generation: int) -> None:
         """Hand records to the ordinary agents as the stock consumer does, gaps in the offsets noted."""
         for row in rows:
+            if not self._current(epoch, generation):
+                return  # the assignment to come seeks back to what was committed
             read = self._read_offset[tp]
             if read is not None and row.offset < read:
                 continue
             if read and row.offset - read > 1 and self.app.topics.acks_enabled_for(row.topic):
                 await self._add_gap(tp, read + 1, row.offset)
             await self.wait_first(self.callback(self._to_message(tp, row)), self.suspend_flow.wait())
-            self._read_offset[tp] = row.offset
+            if self._current(epoch, generation):
+                self._read_offset[tp] = row.offset
 
     async def _ask_for_ends(self) -> None:
         """Tell the handler which partitions were read to their ends. Nothing is in hand when this is called."""
         loop_time_s = asyncio.get_running_loop().time()
-        if loop_time_s - self._asked_at_s < _ASK_EVERY_S or not self._position:
+        if loop_time_s - self._asked_at_s < _ASK_EVERY_S or not self._position or not self.flow_active:
             return
         self._asked_at_s = loop_time_s
-        before = self.handler.greatest_ms()
-        ends = await self.highwaters(*self._position)
-        for tp in list(self._position):
-            # behind the last record may lie transaction markers, which nobody is given
-            fetched = await self.position(tp)
-            if fetched is not None and tp in self._position:
-                self._position[tp] = max(fetched, self._position[tp])
+        epoch, before = self._epoch, self.handler.greatest_ms()
+        try:
+            ends = await self.highwaters(*self._position)
+            # behind the last record may lie transaction markers, which nobody is given: the fetcher has passed them
+            fetched = {tp: await self.position(tp) or 0 for tp in list(self._position)}
+        except KafkaError as error:
+            self.log.warning("the ends of partitions are not known now (%s); asking again", type(error).__name__)
+            return
         async with self.handler.lock:
+            if epoch != self._epoch:
+                return
             for tp, position in self._position.items():
-                if position >= ends.get(tp, position + 1):
+                if max(position, fetched.get(tp, 0)) >= ends.get(tp, position + 1):
                     self.handler.read_to_end((tp.topic.removeprefix(self.prefix), tp.partition), before)
             await self.handler.publish()
 

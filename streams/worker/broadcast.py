@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from mode import Service
 
 from streams.core.events import Outcome, Record, Refused
@@ -14,7 +15,9 @@ from streams.settings import Settings
 from streams.worker.joining import Joining
 from streams.worker.records import core_record
 
-_POLL_MS = 200
+_POLL_MS: Final = 200
+_ASK_EVERY_S: Final = 1.0
+"""How often the ends are asked for: it bounds how late memory is released."""
 
 
 class BroadcastReader(Service):  # type: ignore[misc]
@@ -26,8 +29,8 @@ class BroadcastReader(Service):  # type: ignore[misc]
         self._broker = settings.broker
         self._joining = joining
         self._consumer: Any = None
-        self._outcomes: dict[tuple[str, int, int], Outcome | Refused] = {}
-        self._position: dict[tuple[str, int], int] = {}
+        self._outcomes: dict[tuple[str, int], _Outcomes] = {}
+        self._asked_at_s = 0.0
         self._moved = asyncio.Condition()
 
     async def on_start(self) -> None:
@@ -54,38 +57,72 @@ class BroadcastReader(Service):  # type: ignore[misc]
             before = self._joining.greatest_ms()
             rows = await self._consumer.getmany(timeout_ms=_POLL_MS)
             records = [self._record(row) for batch in rows.values() for row in batch]
+            ended = await self._ended()
             async with self._joining.lock:
                 self._feed(records)
-                if not records:
-                    await self._note_ends(before)
+                for source in ended:
+                    self._joining.read_to_end(source, before)
                 await self._joining.publish()
             async with self._moved:
                 self._moved.notify_all()
+
+    async def _ended(self) -> list[tuple[str, int]]:
+        """Return the partitions that hold nothing behind what is in hand; asked for now and then, also under load."""
+        loop_time_s = asyncio.get_running_loop().time()
+        if loop_time_s - self._asked_at_s < _ASK_EVERY_S:
+            return []
+        self._asked_at_s = loop_time_s
+        try:
+            tps = list(self._consumer.assignment())
+            ends = await self._consumer.end_offsets(tps)
+            at_end = [tp for tp in tps if await self._consumer.position(tp) >= ends[tp]]
+        except KafkaError as error:
+            self.log.warning("the ends of the rare topics are not known now (%s); asking again", type(error).__name__)
+            return []
+        return [(tp.topic.removeprefix(self._prefix), tp.partition) for tp in at_end]
 
     def _record(self, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
         return core_record(self._prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
 
     def _feed(self, records: Sequence[Record]) -> None:
         for record in records:
-            place = (record.topic, record.partition, record.offset)
+            source = (record.topic, record.partition)
             try:
                 admitted = self._joining.intake.admit(record)
-                self._outcomes[place] = self._joining.broadcast.feed(admitted)
+                outcome = self._joining.broadcast.feed(admitted)
                 self._joining.hear(admitted)
             except Refused as refused:
-                self._outcomes[place] = refused
-            self._joining.passed((record.topic, record.partition), record.stamp_ms)
-            self._position[record.topic, record.partition] = record.offset + 1
+                outcome = refused.outcome
+            self._outcomes.setdefault(source, _Outcomes(record.offset)).add(record.offset, outcome)
+            self._joining.passed(source, record.stamp_ms)
 
-    async def _note_ends(self, before: dict[int, int]) -> None:
-        tps = self._consumer.assignment()
-        ends = await self._consumer.end_offsets(list(tps))
-        for tp in tps:
-            if await self._consumer.position(tp) >= ends[tp]:
-                self._joining.read_to_end((tp.topic.removeprefix(self._prefix), tp.partition), before)
-
-    async def outcome(self, topic: str, partition: int, offset: int) -> Outcome | Refused:
-        """Return what the record at this place counts as; waits until it has been read here. Ask once a record."""
+    async def outcome(self, topic: str, partition: int, offset: int) -> Outcome:
+        """Return what the record at this place counts as; waits until it has been read here."""
+        source = (topic, partition)
         async with self._moved:
-            await self._moved.wait_for(lambda: self._position.get((topic, partition), 0) > offset)
-        return self._outcomes.pop((topic, partition, offset), "duplicate")
+            await self._moved.wait_for(lambda: source in self._outcomes and self._outcomes[source].end > offset)
+        return self._outcomes[source].at(offset)
+
+
+class _Outcomes:
+    """What the records of one partition count as: a byte each, from the first that was there."""
+
+    _CODES: Final[tuple[Outcome, ...]] = ("duplicate", "used", "superseded", "conflict", "forwarded", "late", "dead")
+
+    def __init__(self, begin: int) -> None:
+        self._begin = begin
+        self._codes = bytearray()
+
+    @property
+    def end(self) -> int:
+        """The offset behind the last record."""
+        return self._begin + len(self._codes)
+
+    def add(self, offset: int, outcome: Outcome) -> None:
+        """Note a record's outcome; offsets that were left out, such as markers, hold none."""
+        self._codes.extend(bytes(offset - self.end))
+        self._codes.append(self._CODES.index(outcome))
+
+    def at(self, offset: int) -> Outcome:
+        """Return the outcome of the record at ``offset``."""
+        return self._CODES[self._codes[max(0, offset - self._begin)]]

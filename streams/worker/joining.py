@@ -20,7 +20,7 @@ from streams.core.events import Outcome, Record, Refused
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
 from streams.core.site import Site
-from streams.core.windows import Watermark
+from streams.core.windows import NEVER, Watermark
 from streams.worker.outputs import Outputs
 
 Source = tuple[str, int]
@@ -45,15 +45,24 @@ class Joining:
         self._outputs = outputs
         self._partitions: dict[int, _Partition] = {}
         self._passed: dict[Source, int] = {}
+        self._paused = False
         self.shared: frozenset[Source] = frozenset(shared)
         self.intake = Intake(site, rules)
         self.broadcast = Broadcast(rules)
         self.lock = asyncio.Lock()
 
-    def keep(self, numbers: set[int], topics: Sequence[str]) -> None:
-        """Begin the engines of partitions that are new here, and let go of those that went elsewhere."""
+    def pause(self) -> None:
+        """Publish nothing until `begin`: whose the partitions are is being settled."""
+        self._paused = True
+
+    def keep(self, numbers: set[int]) -> None:
+        """Let go of the engines of partitions that went elsewhere."""
         for gone in self._partitions.keys() - numbers:
             del self._partitions[gone]
+
+    def begin(self, numbers: set[int], moved: set[int], topics: Sequence[str]) -> None:
+        """Begin the engines of partitions that are new here, or that somebody else has read on meanwhile."""
+        self.keep(numbers - moved)
         for number in numbers - self._partitions.keys():
             sources = self.shared | {(topic, number) for topic in topics}
             partition = _Partition(
@@ -64,6 +73,7 @@ class Joining:
             for source, stamp_ms in self._passed.items():
                 partition.watermark.seen(source, stamp_ms)
             self._partitions[number] = partition
+        self._paused = False
 
     # ------------------------------------------------------------------ in
 
@@ -110,12 +120,14 @@ class Joining:
         topic, number = source
         for mine, partition in self._partitions.items():
             if source in self.shared or number == mine:
-                partition.watermark.read_to_end((topic, number), greatest_ms.get(mine, -(2**62)))
+                partition.watermark.read_to_end((topic, number), greatest_ms.get(mine, NEVER))
 
     # ------------------------------------------------------------------ out
 
     async def publish(self) -> None:
         """Publish what changed in any partition and release what may go; the lock is held."""
+        if self._paused:
+            return
         for number, partition in list(self._partitions.items()):
             await self._publish(number, partition)
         metrics.READS_KEPT.set(sum(partition.engine.reads_kept for partition in self._partitions.values()))
