@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from streams.core.events import (
+    READS,
     IncidentAction,
     LinkedIncident,
     Outcome,
@@ -26,6 +27,7 @@ from streams.core.events import (
     Refused,
     ShotAlert,
     VehicleHit,
+    decode,
 )
 from streams.core.facts import Version, Versions
 from streams.core.incidents import (
@@ -38,7 +40,9 @@ from streams.core.incidents import (
     says_the_same,
 )
 from streams.core.intake import Admitted
-from streams.core.linking import is_evidence
+from streams.core.linking import is_evidence, is_near
+from streams.core.plates import plate_key
+from streams.core.ring import ReadRing
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration
 from streams.core.site import Site
@@ -78,6 +82,7 @@ class Engine:
         self._hits: dict[str, dict[str, Versions[VehicleHit]]] = {}
         self._hit_memory: Expiry[HitKey] = Expiry()
         self._reads: IntervalBuffer[str, Versions[PlateRead]] = IntervalBuffer()
+        self._unlisted = ReadRing()
         self._read_ids: dict[tuple[str, str, int], Versions[PlateRead]] = {}
         self._actions: dict[str, dict[str, Versions[IncidentAction]]] = {}
         self._action_memory: Expiry[tuple[str, str]] = Expiry()
@@ -90,14 +95,14 @@ class Engine:
     @property
     def reads_kept(self) -> int:
         """How many reads are in memory."""
-        return len(self._reads)
+        return len(self._reads) + len(self._unlisted)
 
     # ------------------------------------------------------------------ taking in
 
     def join(self, admitted: Admitted) -> Outcome:
         """Take in a hit or a read and return what it counts as; raises `Refused` (``limit``)."""
         if isinstance(admitted.event, PlateRead):
-            return self._join_read(admitted.event, admitted.plate_key, admitted.stamp_ms)
+            return self._join_read(admitted.event, admitted)
         assert isinstance(admitted.event, VehicleHit)
         return self._join_hit(admitted.event, admitted.plate_key, admitted.stamp_ms)
 
@@ -108,21 +113,34 @@ class Engine:
         elif isinstance(admitted.event, IncidentAction):
             self._hear_action(admitted.event, admitted.stamp_ms)
 
-    def _join_read(self, read: PlateRead, key: str, stamp_ms: int) -> Outcome:
+    def _join_read(self, read: PlateRead, admitted: Admitted) -> Outcome:
         if read.captured_at_ms + self._rules.read_retention_ms < self._watermark_ms:
             return "duplicate"  # its time is up: it was judged before
+        key, stamp_ms = admitted.plate_key, admitted.stamp_ms
+        if key not in self._hits:
+            self._unlisted.append(key, read.captured_at_ms, stamp_ms, admitted.value)
+            return "used"
+        for alert_id in self._shots_around(read.captured_at_ms):
+            near = self._near(self._shots[alert_id], read)
+            for hit_id in self._hits[key]:
+                if near or (alert_id, hit_id, key) in self._pairs:
+                    self._dirty[alert_id, hit_id, key] = None
+        return self._keep_read(read, key, stamp_ms)
+
+    def _keep_read(self, read: PlateRead, key: str, stamp_ms: int) -> Outcome:
+        """Keep a read of a listed plate as a fact."""
         identity = (key, read.read_id, read.captured_at_ms)
         versions = self._read_ids.get(identity)
         if versions is None:
             versions = self._read_ids[identity] = Versions()
             self._reads.add(key, read.captured_at_ms, versions)
-        for hit_id in self._hits.get(key, ()):
-            for alert_id in self._shots_around(read.captured_at_ms):
-                self._dirty[alert_id, hit_id, key] = None
         return versions.add(read, stamp_ms)
 
     def _join_hit(self, hit: VehicleHit, key: str, stamp_ms: int) -> Outcome:
-        listed = self._hits.setdefault(key, {})
+        listed = self._hits.get(key)
+        if listed is None:
+            listed = self._hits[key] = {}
+            self._recall(key)
         versions = listed.get(hit.hit_id)
         if versions is None:
             if len(listed) >= self._rules.max_hits_per_plate:
@@ -136,9 +154,19 @@ class Engine:
         self._hit_memory.add(stamp_ms + self._rules.hit_memory_ms, (key, hit.hit_id))
         for read in self._reads.between(key, NEVER, -NEVER):
             for alert_id in self._shots_around(_captured_at_ms(read)):
-                self._dirty[alert_id, hit.hit_id, key] = None
+                if any(self._near(self._shots[alert_id], version.event) for version in read):
+                    self._dirty[alert_id, hit.hit_id, key] = None
         self._dirty.update(dict.fromkeys(self._pairs_of_hit.get((key, hit.hit_id), ())))
         return versions.add(hit, stamp_ms)
+
+    def _recall(self, key: str) -> None:
+        """Make facts of the reads of a plate that is listed now and was not when they came."""
+        for stamp_ms, value in self._unlisted.of(key):
+            read = decode(READS, value)
+            assert isinstance(read, PlateRead)
+            in_time = read.captured_at_ms + self._rules.read_retention_ms >= self._watermark_ms
+            if in_time and plate_key(read.plate) == key:
+                self._keep_read(read, key, stamp_ms)
 
     def _hear_shot(self, shot: ShotAlert, stamp_ms: int) -> None:
         if shot.alert_id in self._frozen:
@@ -151,9 +179,10 @@ class Engine:
         self._shot_times.add(None, shot.occurred_at_ms, shot.alert_id)
         from_ms = shot.occurred_at_ms - self._rules.before_ms
         to_ms = shot.occurred_at_ms + self._rules.after_ms
-        for key, listed in self._hits.items():
-            if key in self._reads and any(self._reads.between(key, from_ms, to_ms)):
-                for hit_id in listed:
+        for key in self._reads:
+            reads = (version.event for read in self._reads.between(key, from_ms, to_ms) for version in read)
+            if any(is_near(shot, read, self._ramps[read.ramp_id], self._rules) for read in reads):
+                for hit_id in self._hits.get(key, ()):
                     self._dirty[shot.alert_id, hit_id, key] = None
         self._dirty.update(dict.fromkeys(self._pairs_of_shot.get(shot.alert_id, ())))
 
@@ -174,10 +203,17 @@ class Engine:
         )
         return {alert_id for alert_id in around if alert_id in self._shots}
 
+    def _near(self, shot: Versions[ShotAlert], read: PlateRead) -> bool:
+        """Whether the read could be evidence for the shot, by place and time, after any of the shot's revisions."""
+        ramp = self._ramps[read.ramp_id]
+        return any(is_near(version.event, read, ramp, self._rules) for version in shot)
+
     # ------------------------------------------------------------------ judging
 
     def changes(self) -> list[LinkedIncident]:
         """Return a new revision of each incident that differs from what was said, and count it as said."""
+        if not self._dirty:
+            return []
         dirty, self._dirty = self._dirty, {}
         return [incident for key in dirty if (incident := self._change(key)) is not None]
 
@@ -283,6 +319,7 @@ class Engine:
         for key, reads in gone.items():
             for hit_id, hit in self._hits[key].items():
                 self._judge_for_good(key, hit_id, hit, reads)
+        self._unlisted.release(captured_before_ms)
         # no read that is still to be judged lies in the window of a shot before this
         self._shot_times.release(captured_before_ms - self._rules.after_ms)
 

@@ -38,6 +38,8 @@ class Admitted(Struct, frozen=True, gc=False):
     partition: int
     offset: int
     stamp_ms: int
+    value: bytes
+    """The record's own bytes."""
 
 
 class Intake:
@@ -62,7 +64,7 @@ class Intake:
                 f"{event.ramp_id!r} is not a ramp of site {self._site_name}; add it to the site file",
             )
         self._check_time(event, record)
-        return Admitted(event, key, record.topic, record.partition, record.offset, record.stamp_ms)
+        return Admitted(event, key, record.topic, record.partition, record.offset, record.stamp_ms, record.value or b"")
 
     def _plate_key(self, plate: str) -> str:
         normalised = usable(normalise(plate))

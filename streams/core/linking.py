@@ -5,6 +5,7 @@ The definitions are JOIN.md's, "Evidence", in integers of milliseconds and metre
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 from streams.core.events import PlateRead, ShotAlert, VehicleHit
@@ -49,7 +50,11 @@ def is_sighting(hit: VehicleHit, read: PlateRead, rules: JoinRules) -> bool:
 
 def distance_to(shot: ShotAlert, ramp: Ramp) -> int:
     """Return the whole metres from the shot to the ramp."""
-    return distance_m(shot.lat, shot.lon, ramp.lat, ramp.lon)
+    return _distance_m(shot.lat, shot.lon, ramp.lat, ramp.lon)
+
+
+_distance_m = lru_cache(maxsize=1 << 16)(distance_m)
+"""A shot is measured against each of a city's ramps many times over."""
 
 
 def is_near(shot: ShotAlert, read: PlateRead, ramp: Ramp, rules: JoinRules) -> bool:

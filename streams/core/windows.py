@@ -65,7 +65,7 @@ class IntervalBuffer(Generic[K, V]):
             for row in rows[low : bisect_right(rows, to_ms, low, key=_time)]:
                 yield row[2]
 
-    def keys(self) -> Iterator[K]:
+    def __iter__(self) -> Iterator[K]:
         """Hand out the keys under which something is kept."""
         return iter(self._rows)
 
