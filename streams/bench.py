@@ -1,0 +1,147 @@
+"""What the engine costs, alone: how many events a second it takes in, how many bytes a kept read takes.
+
+Realistic traffic is a simulated day; the worst is every plate listed and a shot a second. Events are decoded before
+the clock starts. Figures are medians over rounds; the machine is told beside them by whoever quotes them.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from streams.core.engine import Engine
+from streams.core.events import BROADCAST, HITS, READS, SHOTS, Record
+from streams.core.intake import Admitted, Intake
+from streams.core.rules import JoinRules
+from streams.core.site import Site
+from streams.scenes import Scene, rows
+
+BATCH = 500
+"""Records between two publications, as the worker takes them from Kafka."""
+
+
+class EngineFigures(msgspec.Struct, frozen=True):
+    """Events a second through the engine alone, and bytes a kept read takes."""
+
+    realistic_per_s: float
+    worst_per_s: float
+    worst_incidents_per_s: float
+    bytes_per_read: float
+
+
+def engine_figures(scene: Scene, rounds: int, say: Callable[[str], None]) -> EngineFigures:
+    """Measure the engine on a scene's traffic and on the worst case."""
+    rules = JoinRules()
+    say("memory of a million reads")
+    kept = _bytes_per_read(scene.site, rules)
+    realistic = _admitted(scene.site, rules, (Record(t, 0, n, s, v) for n, (t, s, _, v) in enumerate(rows(scene))))
+    worst = _admitted(scene.site, rules, _worst(scene.site, seconds=60))
+    rates: list[tuple[float, float, float]] = []
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}")
+        quick, _ = _rate(scene.site, rules, realistic)
+        slow, incidents = _rate(scene.site, rules, worst)
+        rates.append((quick, slow, incidents))
+    quick, slow, incidents = (statistics.median(column) for column in zip(*rates, strict=True))
+    return EngineFigures(quick, slow, incidents, kept)
+
+
+def _admitted(site: Site, rules: JoinRules, records: Iterator[Record]) -> list[Admitted]:
+    intake = Intake(site, rules)
+    return [intake.admit(record) for record in records]
+
+
+def _rate(site: Site, rules: JoinRules, admitted: Sequence[Admitted]) -> tuple[float, float]:
+    """Return events a second, and incidents published a second, with publications every `BATCH` events."""
+    engine, said = Engine(site, rules), 0
+    gc.collect()
+    began_s = time.perf_counter()
+    for start in range(0, len(admitted), BATCH):
+        batch = admitted[start : start + BATCH]
+        for record in batch:
+            if record.topic in BROADCAST:
+                engine.hear(record)
+            else:
+                engine.join(record)
+        said += len(engine.changes())
+        engine.release(batch[-1].stamp_ms)
+    took_s = time.perf_counter() - began_s
+    return len(admitted) / took_s, said / took_s
+
+
+def _worst(site: Site, seconds: int) -> Iterator[Record]:
+    """A shot a second all over the city, twenty reads a second, each of a listed plate."""
+    rng = random.Random("the worst")
+    ramps = list(site.ramps.values())
+    begin_ms = 1_780_000_000_000
+    plates = [f"XQ{n:05}" for n in range(1_000)]
+    for n, plate in enumerate(plates):
+        value = {"hit_id": f"H{n}", "plate": plate, "reported_at_ms": begin_ms}
+        yield Record(HITS, 0, n, begin_ms, msgspec.json.encode(value))
+    for second in range(seconds):
+        at_ms = begin_ms + 1000 * second
+        ramp = rng.choice(ramps)
+        shot = {
+            "alert_id": f"S{second}",
+            "kind": "single_gunshot",
+            "occurred_at_ms": at_ms,
+            "lat": ramp.lat + rng.uniform(-0.02, 0.02),
+            "lon": ramp.lon + rng.uniform(-0.02, 0.02),
+        }
+        yield Record(SHOTS, 0, second, at_ms, msgspec.json.encode(shot))
+        for read in range(20):
+            value = {
+                "read_id": f"R{second}-{read}",
+                "plate": rng.choice(plates),
+                "captured_at_ms": at_ms,
+                "ramp_id": rng.choice(ramps).ramp_id,
+                "camera_id": "C",
+                "confidence": 0.9,
+            }
+            yield Record(READS, 0, 20 * second + read, at_ms, msgspec.json.encode(value))
+
+
+def _bytes_per_read(site: Site, rules: JoinRules) -> float:
+    """How much the process grows by keeping a million reads with ids of 16 random characters, over a day."""
+    rng = random.Random("memory")
+    ramps, intake, engine = list(site.ramps), Intake(site, rules), Engine(site, rules)
+    number, begin_ms = 1_000_000, 1_780_000_000_000
+
+    def read(n: int) -> Record:
+        value = {
+            "read_id": f"{rng.getrandbits(64):016x}",
+            "plate": f"{rng.choice('XQ')}{rng.choice('JKVWY')}{rng.randrange(100_000):05}",
+            "region": "US-CT",
+            "captured_at_ms": begin_ms + n * 86,
+            "ramp_id": (ramp := rng.choice(ramps)),
+            "camera_id": f"{ramp}-1",
+            "confidence": round(rng.uniform(0.85, 0.99), 3),
+            "direction": "on",
+            "make": "Kia",
+            "colour": "grey",
+        }
+        return Record(READS, 0, n, begin_ms + n * 86 + 700, msgspec.json.encode(value))
+
+    gc.collect()
+    before = _resident_bytes()
+    for n in range(number):
+        engine.join(intake.admit(read(n)))
+    gc.collect()
+    return (_resident_bytes() - before) / number
+
+
+def _resident_bytes() -> int:
+    """What the process holds now; where the system does not tell, the most that it ever held."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
