@@ -96,5 +96,3 @@ def _records(city: City) -> Iterator[Record]:
     wanted: list[SimulatedRecord] = [r for r in city.records if r.topic != READS or r.key in listed]
     for offset, record in enumerate(wanted):
         yield Record(record.topic, 0, offset, record.stamp_ms, msgspec.json.encode(record.value))
-
-

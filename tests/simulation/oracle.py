@@ -42,10 +42,7 @@ KEPT_ACTIONS = 50
 def distance_m(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> int:
     """Haversine distance in whole metres, ties to even."""
     a, b = math.radians(lat_a), math.radians(lat_b)
-    h = (
-        math.sin((b - a) / 2) ** 2
-        + math.cos(a) * math.cos(b) * math.sin(math.radians(lon_b - lon_a) / 2) ** 2
-    )
+    h = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(math.radians(lon_b - lon_a) / 2) ** 2
     return round(2 * EARTH_RADIUS_M * math.asin(math.sqrt(h)))
 
 
@@ -136,9 +133,7 @@ class _Court:
         hits = Counter(key for key, _ in self.by_identity[HITS])
         most, shots = max(hits.values(), default=0), len(self.by_identity[SHOTS])
         if most > self.join["max_hits_per_plate"] or shots > self.join["max_shots"]:
-            raise ValueError(
-                f"{most} hits under a plate key or {shots} shots pass a limit, where no verdict holds."
-            )
+            raise ValueError(f"{most} hits under a plate key or {shots} shots pass a limit, where no verdict holds.")
 
     # --- evidence ---
 
@@ -197,12 +192,7 @@ class _Court:
         key, hit_id = hits[0].identity
         first_ms = min(record.stamp_ms for record in shots)
         freeze_ms = first_ms + self.join["incident_retention_ms"]
-        since_ms = (
-            first_ms
-            - self.join["hit_ttl_ms"]
-            - self.join["read_retention_ms"]
-            - self.join["max_future_skew_ms"]
-        )
+        since_ms = first_ms - self.join["hit_ttl_ms"] - self.join["read_retention_ms"] - self.join["max_future_skew_ms"]
         attached = []
         for read in (fact(records, freeze_ms) for records in self.reads_by_key.get(key, [])):
             if read is None:
@@ -295,9 +285,7 @@ class _Court:
 
     def listed(self, read: Record) -> bool:
         """Whether the plate was surely listed when this read came: equal stamps have no order between topics."""
-        kept_ms = sum(
-            self.join[name] for name in ("hit_ttl_ms", "read_retention_ms", "incident_retention_ms")
-        )
+        kept_ms = sum(self.join[name] for name in ("hit_ttl_ms", "read_retention_ms", "incident_retention_ms"))
         facts = (
             fact(records, read.stamp_ms - 1, read.stamp_ms - kept_ms)
             for (key, _), records in self.by_identity[HITS].items()
@@ -338,24 +326,14 @@ def _unlike(where: str, want: Any, got: Any) -> list[str]:
     if isinstance(want, dict) and isinstance(got, dict):
         absent = object()
         pairs = [(f"{where}.{name}".lstrip("."), want[name], got.get(name, absent)) for name in want]
-        return [
-            f"{at} is absent." if b is absent else text for at, a, b in pairs for text in _unlike(at, a, b)
-        ]
+        return [f"{at} is absent." if b is absent else text for at, a, b in pairs for text in _unlike(at, a, b)]
     if isinstance(want, list) and isinstance(got, list):
         names = [[(v.get("read_id") or v.get("action_id")) for v in values] for values in (want, got)]
         if names[0] != names[1]:
             return [f"{where} lists {names[1]}, should list {names[0]}."]
-        return [
-            text
-            for n, (a, b) in enumerate(zip(want, got, strict=True))
-            for text in _unlike(f"{where}[{n}]", a, b)
-        ]
+        return [text for n, (a, b) in enumerate(zip(want, got, strict=True)) for text in _unlike(f"{where}[{n}]", a, b)]
     numbers = isinstance(want, float) and isinstance(got, int | float)
-    if (
-        numbers
-        and where.endswith("required_speed_mps")
-        and math.isclose(want, got, rel_tol=1e-9, abs_tol=1e-9)
-    ):
+    if numbers and where.endswith("required_speed_mps") and math.isclose(want, got, rel_tol=1e-9, abs_tol=1e-9):
         return []
     return (
         []
@@ -372,11 +350,7 @@ def outcome_differences(verdict: Verdict, produced: dict[str, dict[str, int]]) -
         for name in sorted({*counted, *(name for names in choices for name in names)}):
             low, high = verdict.bounds(topic, name)
             if not low <= counted.get(name, 0) <= high:
-                found.append(
-                    f"{topic}: {counted.get(name, 0)} records ended as {name}, should be {low} to {high}."
-                )
+                found.append(f"{topic}: {counted.get(name, 0)} records ended as {name}, should be {low} to {high}.")
         if sum(counted.values()) != sum(choices.values()):
-            found.append(
-                f"{topic}: outcomes add up to {sum(counted.values())} of {sum(choices.values())} records."
-            )
+            found.append(f"{topic}: outcomes add up to {sum(counted.values())} of {sum(choices.values())} records.")
     return found

@@ -196,9 +196,7 @@ def _identity(topic: str, content: Value) -> tuple[Any, ...]:
     return (key, content["hit_id"]) if topic == HITS else (key, content["read_id"], content["captured_at_ms"])
 
 
-def accepted_or_reason(
-    topic: str, index: int, line: Value, ramps: dict[str, Value], join: Value
-) -> Record | str:
+def accepted_or_reason(topic: str, index: int, line: Value, ramps: dict[str, Value], join: Value) -> Record | str:
     """The record, or the first reason for which it is a dead letter."""
     try:
         content = with_defaults(topic, parsed(line))

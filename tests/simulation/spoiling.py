@@ -74,8 +74,7 @@ def broken_lines(
 ) -> list[tuple[int, Value]]:
     """Some (stamp, line) of this topic to mix among the sound ones, each made from one of them."""
     return [
-        _broken(rng, topic, *rng.choice(sound), join)
-        for _ in range(rng.choice((0, 1, 2, 3) + (topic == READS) * (6,)))
+        _broken(rng, topic, *rng.choice(sound), join) for _ in range(rng.choice((0, 1, 2, 3) + (topic == READS) * (6,)))
     ]
 
 
@@ -89,9 +88,7 @@ def _broken(rng: random.Random, topic: str, stamp_ms: int, line: Value, join: Va
     if topic == READS:
         ways += [_ramp, _ramp]
     if topic != ACTIONS and rng.random() < 0.25:
-        spoilt = {
-            "value": {**value, EVENT_TIME[topic]: stamp_ms + join["max_future_skew_ms"] + rng.choice((0, 1))}
-        }
+        spoilt = {"value": {**value, EVENT_TIME[topic]: stamp_ms + join["max_future_skew_ms"] + rng.choice((0, 1))}}
         return stamp_ms, spoilt if rng.random() < 0.6 else rng.choice(ways)(rng, topic, spoilt["value"])
     return stamp_ms, rng.choice(ways)(rng, topic, value)
 

@@ -27,9 +27,7 @@ from .records import READS, Value, known_region, plate_key
 
 def test_an_incident_carries_every_field_that_the_contract_determines() -> None:
     name = hashlib.sha256(b'["S","H","51M801"]').hexdigest()[:32]
-    got = incident(
-        shot(SHOT_MS + 3), hit(), read(5 * MINUTE_MS, 2, ramp_id="far", region="ct", plate="sim-b01")
-    )
+    got = incident(shot(SHOT_MS + 3), hit(), read(5 * MINUTE_MS, 2, ramp_id="far", region="ct", plate="sim-b01"))
     assert got is not None
     assert got["shot"] == shot()["value"] | {
         "revision": 0,
@@ -126,9 +124,7 @@ def test_distance_is_rounded_before_it_is_compared(max_distance_m: int, linked: 
         ({"status": "cancelled"}, 0, False),
     ],
 )
-def test_a_hit_covers_from_the_theft_up_to_but_not_including_its_end(
-    said: Value, after_ms: int, linked: bool
-) -> None:
+def test_a_hit_covers_from_the_theft_up_to_but_not_including_its_end(said: Value, after_ms: int, linked: bool) -> None:
     stamp_ms = max(SHOT_MS - HOUR_MS, said.get("reported_at_ms", 0))
     assert links(shot(), hit(stamp_ms, **said), read(after_ms)) is linked
 
@@ -165,9 +161,7 @@ def test_regions_have_one_form(region: str | None, known: str | None) -> None:
     ("listed", "as_read", "linked"),
     [("CT", "us-ct", True), ("CT", "NY", False), ("CT", None, True), ("Ontario", "NY", True)],
 )
-def test_only_two_known_and_different_regions_exclude(
-    listed: str | None, as_read: str | None, linked: bool
-) -> None:
+def test_only_two_known_and_different_regions_exclude(listed: str | None, as_read: str | None, linked: bool) -> None:
     assert links(shot(), hit(region=listed), read(region=as_read)) is linked
 
 
@@ -283,9 +277,7 @@ def test_reads_set_aside_are_among_the_fifty() -> None:
     assert got["left_out_from_ms"] == SHOT_MS + 50 * MINUTE_MS // 4
 
 
-@pytest.mark.parametrize(
-    ("stamp_ms", "counts"), [(SHOT_MS - 1, 0), (SHOT_MS, 1), (FREEZE_MS, 1), (FREEZE_MS + 1, 0)]
-)
+@pytest.mark.parametrize(("stamp_ms", "counts"), [(SHOT_MS - 1, 0), (SHOT_MS, 1), (FREEZE_MS, 1), (FREEZE_MS + 1, 0)])
 def test_actions_count_from_the_first_stamp_to_the_freeze(stamp_ms: int, counts: int) -> None:
     got = incident(shot(), hit(), read(), action(stamp_ms))
     assert got is not None

@@ -135,9 +135,7 @@ def test_differences_are_told_in_sentences() -> None:
     assert differences(want, wrong) == [f"Incident {name}: sightings[0].distance_m is 1, should be 5560."]
     empty = right | {"status": "retracted", "sightings": []}
     assert differences(want, {name: right, "other": empty}) == []
-    assert differences(want, {name: right, "other": right}) == [
-        "Incident other was produced (open) and should not be."
-    ]
+    assert differences(want, {name: right, "other": right}) == ["Incident other was produced (open) and should not be."]
 
 
 def test_no_verdict_is_given_beyond_limits() -> None:

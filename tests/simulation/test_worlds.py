@@ -60,9 +60,7 @@ EXPECTED = {
     **dict.fromkeys(("full review", "speed beyond numbers"), 2),
     **{f"dead {reason}": 40 for reason in ("not_json", "schema", "plate", "placeholder", "unknown_ramp")},
     **{f"dead {reason}": 100 for reason in ("future", "late")},
-    **{
-        f"{topic} {outcome}": 100 for topic in TOPICS for outcome in ("used", "duplicate", "conflict", "dead")
-    },
+    **{f"{topic} {outcome}": 100 for topic in TOPICS for outcome in ("used", "duplicate", "conflict", "dead")},
     **{f"{topic} superseded": 60 for topic in TOPICS[:2]},
     **{f"{topic} may be forgotten": 20 for topic in TOPICS},
 }

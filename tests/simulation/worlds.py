@@ -107,9 +107,7 @@ class _Making:
                 "occurred_at_ms": occurred_ms,
                 **self.place(),
                 **self.rng.choice(({}, {"uncertainty_m": self.rng.choice((0, 150, 600))})),
-                **self.rng.choice(
-                    ({}, {"status": self.rng.choice(("unreviewed", "confirmed", "dismissed"))})
-                ),
+                **self.rng.choice(({}, {"status": self.rng.choice(("unreviewed", "confirmed", "dismissed"))})),
                 **self.rng.choice(({}, {"rounds": None}, {"rounds": 3, "source": self.rng.choice(NAMES)})),
             }
             late_ms = self.minutes(-2, -1, 0, 0, 1, 5, 15, 25)
@@ -192,9 +190,7 @@ class _Making:
             ramp_id = self.near_ramp()
             value: Value = {
                 "read_id": f"R{n}",
-                "plate": written(
-                    self.rng, lookalike(self.rng, self.plate(), self.rng.choice((0, 0, 0, 1, 2)))
-                ),
+                "plate": written(self.rng, lookalike(self.rng, self.plate(), self.rng.choice((0, 0, 0, 1, 2)))),
                 "captured_at_ms": self.capture(ramp_id),
                 "ramp_id": ramp_id,
                 "camera_id": "camera",
@@ -254,9 +250,7 @@ class _Making:
                 self.add(SHOTS, stamp_ms, value)
 
     def revised_shot(self, value: Value, stamp_ms: int) -> Value:
-        if (
-            self.ground.lon == 0.0 and self.rng.random() < 0.4
-        ):  # a conflict that only the float's form decides
+        if self.ground.lon == 0.0 and self.rng.random() < 0.4:  # a conflict that only the float's form decides
             return {**value, "lon": self.rng.choice((1e-05, 1e-10))}
         value = {**value, "revision": self.next_revision(value.get("revision", 0))}
         chance = self.rng.random()
@@ -315,9 +309,7 @@ class _Making:
         for stamp_ms, first in list(self.lines[READS]):
             while self.rng.random() < 0.25:
                 deadline_ms = first["captured_at_ms"] + self.join["read_retention_ms"]
-                stamp_ms = min(
-                    self.later(stamp_ms, 0, 1, 6, 15, 19, 30), max(stamp_ms, deadline_ms + self.nudge())
-                )
+                stamp_ms = min(self.later(stamp_ms, 0, 1, 6, 15, 19, 30), max(stamp_ms, deadline_ms + self.nudge()))
                 value = dict(first)
                 chance = self.rng.random()
                 if chance < 0.3:
@@ -365,7 +357,5 @@ class _Making:
             stamped += broken_lines(self.rng, topic, sound, self.join)
             self.rng.shuffle(stamped)
             stamped.sort(key=lambda line: line[0])
-            archive[topic] = [
-                {"timestamp_ms": stamp_ms, **line} if with_stamps else line for stamp_ms, line in stamped
-            ]
+            archive[topic] = [{"timestamp_ms": stamp_ms, **line} if with_stamps else line for stamp_ms, line in stamped]
         return archive

@@ -71,7 +71,7 @@ def test_the_pairs_within_the_bounds_are_those_of_flink(lower: int, upper: int, 
 
 def test_late_records_are_reported_and_not_joined():
     join = Join(-1, 1).feed("L3", "R3").passed(3).feed("L4", "R4", "L1", "R2", "L5", "R5")
-    assert sorted(join.pairs) == "33 34 43 44 45 54 55".split()
+    assert sorted(join.pairs) == ["33", "34", "43", "44", "45", "54", "55"]
     assert join.late == ["L1", "R2"]
 
 
