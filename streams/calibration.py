@@ -35,6 +35,8 @@ class Fitted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     precision: dict[str, float]
     """Of ``high``, and of ``medium`` or better, on those worlds."""
     recall: dict[str, float]
+    check: str
+    """A digest of what comes of the first few seeds alone: a test fits those again, to see that the file is not old."""
     calibration: Calibration
 
 

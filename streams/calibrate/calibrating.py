@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ from msgspec import structs
 
 from streams.calibrate.fit import fit
 from streams.calibrate.measure import Ranked, quality
-from streams.calibrate.worlds import Example, examine, world
+from streams.calibrate.worlds import Examined, Example, examine, world
 from streams.calibration import Fitted
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration, score
@@ -18,8 +19,10 @@ from streams.core.site import Site
 
 Progress = Callable[[str], None]
 
-SEEDS: Final = 100
+RULES: Final = JoinRules()
 FIRST_SEED: Final = 1
+CHECKED: Final = 4
+"""So many of the first seeds make the check in the file."""
 FIRST_HELD_BACK: Final = 1_001
 """Seeds from here on are never fitted to."""
 HIGH_PRECISION: Final = 0.9
@@ -34,24 +37,18 @@ _ABOUT: Final = (
 
 def calibrate(site: Site, seeds: range, progress: Progress) -> Fitted:
     """Fit the score to one simulated week a seed; the same site, seeds and code give the same numbers."""
-    rules = JoinRules()
-    examples: list[Example] = []
-    to_find = 0
+    weeks: list[Examined] = []
     for seed in seeds:
-        progress(f"week {seed - seeds.start + 1} of {len(seeds)}")
-        examined = examine(site, world(site, seed), rules, DEFAULT)
-        examples += examined.examples
-        to_find += examined.to_find
-    progress(f"fitting to {len(examples)} incidents")
-    fitted = fit(examples, rules)
-    ranking = [(scored(example, rules, fitted), example.linked) for example in examples]
-    fitted = structs.replace(
-        fitted,
-        high_from=threshold(ranking, HIGH_PRECISION),
-        medium_from=threshold(ranking, MEDIUM_PRECISION),
-    )
+        progress(f"week {len(weeks) + 1} of {len(seeds)}")
+        weeks.append(examine(site, world(site, seed), RULES, DEFAULT))
+    progress("fitting")
+    fitted = fitted_to(weeks)
+    examples = [example for week in weeks for example in week.examples]
     of = {
-        name: quality([linked for told, linked in ranking if told >= from_score], to_find)
+        name: quality(
+            [example.linked for example in examples if scored(example, fitted) >= from_score],
+            sum(week.to_find for week in weeks),
+        )
         for name, from_score in (("high", fitted.high_from), ("medium", fitted.medium_from))
     }
     return Fitted(
@@ -62,14 +59,30 @@ def calibrate(site: Site, seeds: range, progress: Progress) -> Fitted:
         linked=sum(example.linked for example in examples),
         precision={name: round(told.precision, 3) for name, told in of.items()},
         recall={name: round(told.recall, 3) for name, told in of.items()},
+        check=check(fitted_to(weeks[:CHECKED])),
         calibration=fitted,
     )
 
 
-def scored(example: Example, rules: JoinRules, calibration: Calibration) -> float:
+def fitted_to(weeks: Sequence[Examined]) -> Calibration:
+    """Return the calibration fitted to these weeks, with the thresholds of strength that they give."""
+    examples = [example for week in weeks for example in week.examples]
+    fitted = fit(examples, RULES)
+    ranking = [(scored(example, fitted), example.linked) for example in examples]
+    return structs.replace(
+        fitted, high_from=threshold(ranking, HIGH_PRECISION), medium_from=threshold(ranking, MEDIUM_PRECISION)
+    )
+
+
+def check(fitted: Calibration) -> str:
+    """Return 16 hexadecimal digits that differ where the numbers do."""
+    return hashlib.sha256(msgspec.json.encode(fitted, order="sorted")).hexdigest()[:16]
+
+
+def scored(example: Example, calibration: Calibration) -> float:
     """Return an incident's score under another calibration than it was said with."""
     incident = example.incident
-    return score(incident.vehicle, True, incident.sightings, rules, calibration).score
+    return score(incident.vehicle, True, incident.sightings, RULES, calibration).score
 
 
 def threshold(ranking: Sequence[Ranked], precision: float) -> float:
