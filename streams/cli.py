@@ -231,10 +231,12 @@ def evaluate(
     """Measure the score on simulated weeks that it was not fitted to, beside simpler rankings; some minutes."""
     from streams.calibrate.calibrating import FIRST_HELD_BACK
     from streams.calibrate.evaluating import evaluate as evaluated_on
+    from streams.calibrate.table import around, put
     from streams.calibrate.table import markdown as as_markdown
-    from streams.calibrate.table import put
     from streams.calibration import load_calibration
 
+    if markdown is not None:
+        around(markdown)  # before minutes of work, not after
     place, held_back = _site(_settings(config, site)), range(FIRST_HELD_BACK, FIRST_HELD_BACK + seeds)
     with screen.status("simulating") as status:
         told = evaluated_on(

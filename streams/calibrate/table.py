@@ -33,18 +33,27 @@ def markdown(evaluation: Evaluation) -> str:
 
 def put(table: str, path: Path) -> None:
     """Put the tables into a document, between the marks, or into a new file; `RampwatchError` where neither can be."""
-    block = f"{BEGIN}\n\n{table}\n{END}\n"
+    head, tail = around(path)
     try:
-        before = path.read_text(encoding="utf-8") if path.exists() else block
-        if BEGIN not in before or END not in before:
-            raise RampwatchError(
-                f'{path}: holds no line "{BEGIN}" with "{END}" after it, so nothing in it is replaced; '
-                "add them where the tables belong, or name a new file"
-            )
-        head, tail = before.split(BEGIN, 1)[0], before.split(END, 1)[1]
-        path.write_text(head + block.rstrip("\n") + tail, encoding="utf-8")
+        path.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{tail}", encoding="utf-8")
     except OSError as error:
         raise RampwatchError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+
+
+def around(path: Path) -> tuple[str, str]:
+    """Return what a document holds before and after the marks; raises `RampwatchError` where it has none."""
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}{END}\n"
+    except (OSError, UnicodeDecodeError) as error:
+        raise RampwatchError(f"{path}: cannot be read ({error}); name another file") from None
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise RampwatchError(
+            f'{path}: holds no line "{BEGIN}" with "{END}" after it, so nothing in it is replaced; '
+            "add them where the tables belong, or name a new file"
+        )
+    return head, tail
 
 
 def _rankings(lines: Iterable[Line]) -> str:
@@ -75,7 +84,16 @@ def _band(band: Band) -> list[str]:
 
 
 def _settings(settings: Iterable[Setting]) -> str:
-    heading = ["setting", "to find", "incidents", "recall", "AP unscored", "AP by score", "high: precision", "recall"]
+    heading = [
+        "setting",
+        "to find",
+        "incidents",
+        "found",
+        "AP unscored",
+        "AP by score",
+        "high: precision",
+        "high: recall",
+    ]
     return _table(
         heading,
         (

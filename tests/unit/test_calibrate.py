@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -195,3 +199,32 @@ def test_a_plan_may_be_changed_and_is_refused_where_it_cannot_be(hartford: Site)
 
 def test_rules_for_anywhere_differ_from_the_joins_in_place_alone():
     assert structs.replace(ANYWHERE, max_distance_m=8_000, max_speed_mps=45) == JoinRules()
+
+
+# --- the commands ---
+
+
+def rampwatch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    own = {name: text for name, text in os.environ.items() if not name.startswith("RAMPWATCH_")}
+    command = [sys.executable, "-m", "streams.cli", *arguments]
+    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, timeout=120)
+
+
+def test_calibrate_writes_a_file_that_can_be_used(tmp_path):
+    ended = rampwatch(tmp_path, "calibrate", "--seeds", "2", "--out", "mine.json")
+    assert ended.returncode == 0
+    assert "simulated incidents" in ended.stderr
+    assert read_calibration(tmp_path / "mine.json").seeds == (1, 2)
+
+
+def test_calibrate_does_not_touch_weeks_held_back(tmp_path):
+    ended = rampwatch(tmp_path, "calibrate", "--seeds", str(FIRST_HELD_BACK), "--out", "mine.json")
+    assert ended.returncode != 0
+    assert not (tmp_path / "mine.json").exists()
+
+
+def test_evaluate_refuses_a_document_without_marks_before_it_begins(tmp_path):
+    (tmp_path / "notes.md").write_text("mine\n")
+    ended = rampwatch(tmp_path, "evaluate", "--markdown", "notes.md")
+    assert ended.returncode == 2
+    assert "so nothing in it is replaced" in ended.stderr
