@@ -59,7 +59,7 @@ def calibrate(site: Site, seeds: range, progress: Progress) -> Fitted:
         linked=sum(example.linked for example in examples),
         precision={name: round(told.precision, 3) for name, told in of.items()},
         recall={name: round(told.recall, 3) for name, told in of.items()},
-        check=check(fitted_to(weeks[:CHECKED])),
+        check=digest(fitted_to(weeks[:CHECKED])),
         calibration=fitted,
     )
 
@@ -74,7 +74,7 @@ def fitted_to(weeks: Sequence[Examined]) -> Calibration:
     )
 
 
-def check(fitted: Calibration) -> str:
+def digest(fitted: Calibration) -> str:
     """Return 16 hexadecimal digits that differ where the numbers do."""
     return hashlib.sha256(msgspec.json.encode(fitted, order="sorted")).hexdigest()[:16]
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from streams.calibrate.calibrating import Progress
+from streams.calibrate.calibrating import Progress, digest
 from streams.calibrate.measure import Quality, Ranked, average_precision, quality
 from streams.calibrate.worlds import ANYWHERE, Examined, Example, examine, world
 from streams.core.rules import JoinRules
@@ -54,6 +54,8 @@ class Evaluation(Struct, frozen=True):
     """``with_lookalikes`` and ``without``: lines of rankings; then settings, and bands of scores as usual."""
 
     site: str
+    calibration: str
+    """A digest of the numbers that were evaluated."""
     seeds: tuple[int, int]
     few_seeds: tuple[int, int]
     with_lookalikes: list[Line]
@@ -80,6 +82,7 @@ def evaluate(
     few_seeds = seeds[:few]
     return Evaluation(
         site=site.name,
+        calibration=digest(calibration),
         seeds=(seeds.start, seeds.stop - 1),
         few_seeds=(few_seeds.start, few_seeds.stop - 1),
         with_lookalikes=tables[0][1],

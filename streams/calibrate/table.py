@@ -18,7 +18,8 @@ def markdown(evaluation: Evaluation) -> str:
     first, last = evaluation.seeds
     few_first, few_last = evaluation.few_seeds
     parts = [
-        f"{evaluation.site.capitalize()}, simulated weeks with the seeds {first} to {last}, none of them fitted to.",
+        f"{evaluation.site.capitalize()}, simulated weeks with the seeds {first} to {last}, none of them fitted to; "
+        f"numbers of the calibration `{evaluation.calibration}`.",
         "**Lookalikes on** (plates of one character's difference within a class count):",
         _rankings(evaluation.with_lookalikes),
         "**Lookalikes off**:",
@@ -35,6 +36,7 @@ def put(table: str, path: Path) -> None:
     """Put the tables into a document, between the marks, or into a new file; `RampwatchError` where neither can be."""
     head, tail = around(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{tail}", encoding="utf-8")
     except OSError as error:
         raise RampwatchError(f"{path}: cannot be written ({error.strerror}); name another file") from None

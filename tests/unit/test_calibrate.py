@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from streams.calibrate.calibrating import CHECKED, FIRST_HELD_BACK, FIRST_SEED, as_json, calibrate, threshold
+from streams.calibrate.calibrating import CHECKED, FIRST_HELD_BACK, FIRST_SEED, as_json, calibrate, digest, threshold
 from streams.calibrate.evaluating import Evaluation, evaluate
 from streams.calibrate.logistic import probability, regress, solve
 from streams.calibrate.measure import average_precision, quality
@@ -165,7 +165,14 @@ def test_on_weeks_held_back_the_score_ranks_better_than_each_baseline(hartford: 
 
 
 def evaluation() -> Evaluation:
-    return Evaluation("hartford", (1_001, 1_006), (1_001, 1_002), [], [], [], [])
+    return Evaluation("hartford", "0123", (1_001, 1_006), (1_001, 1_002), [], [], [], [])
+
+
+def test_the_tables_in_the_docs_are_of_the_shipped_calibration():
+    """Where this fails, the calibration is newer: run rampwatch evaluate, as the document says."""
+    text = shipped("calibration", "README.md").read_text()
+    assert f"numbers of the calibration `{digest(load_calibration())}`" in text
+    assert "the join, by score" in text
 
 
 def test_tables_replace_what_lies_between_the_marks_and_nothing_else(tmp_path):
@@ -186,8 +193,8 @@ def test_a_document_without_marks_is_left_alone_and_a_new_one_gets_them(tmp_path
     with pytest.raises(RampwatchError, match="so nothing in it is replaced"):
         put("table", path)
     assert path.read_text() == "mine\n"
-    put("table\n", tmp_path / "new.md")
-    assert (tmp_path / "new.md").read_text() == f"{BEGIN}\n\ntable\n\n{END}\n"
+    put("table\n", tmp_path / "out" / "new.md")
+    assert (tmp_path / "out" / "new.md").read_text() == f"{BEGIN}\n\ntable\n\n{END}\n"
 
 
 def test_a_plan_may_be_changed_and_is_refused_where_it_cannot_be(hartford: Site):
