@@ -57,6 +57,7 @@ def evening(site: Site, seed: int) -> Scene:
         linked_share=0.5,
         stolen_cars=24,
         background_reads_per_minute=40,
+        list_refresh_h=0,  # within one evening a list that is copied twice a day would hardly change
     )
     about = (
         f"a simulated evening in {site.title or site.name} (seed {seed}), livelier than life: real neighbourhoods and "

@@ -14,14 +14,15 @@ _SOURCE = {
     "sites": "deploy/sites",
     "kafka": "deploy/kafka",
     "samples": "deploy/samples",
+    "calibration": "deploy/calibration",
 }
 
 
 def shipped(kind: str, name: str = "") -> Path:
     """Return the path of a shipped file or, without a name, of the folder of its kind.
 
-    ``kind`` is one of ``schemas``, ``sites``, ``kafka``, ``samples``. The path may not exist: the caller says what
-    it was looking for.
+    ``kind`` is one of ``schemas``, ``sites``, ``kafka``, ``samples``, ``calibration``. The path may not exist: the
+    caller says what it was looking for.
     """
     packed = _PACKAGE / "_data" / kind
     folder = packed if packed.is_dir() else _PACKAGE.parent / _SOURCE[kind]

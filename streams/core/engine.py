@@ -154,18 +154,20 @@ class Engine:
         """Take in what was said of an incident before this engine began (JOIN.md, Recovery), as the facts it tells.
 
         Reads whose time was up by then are attached to it for good; the others are reads like any, and what their
-        records say replaces what the incident tells of them. Of a frozen incident nothing is needed.
+        records say replaces what the incident tells of them. Of a frozen incident nothing is needed, and of a read
+        at a ramp that the site file no longer has nothing can be said.
         """
         judged_to_ms, rules = self._memory.watermark_ms, self._rules
+        told_of = [told for told in told_reads(incident) if told.read.ramp_id in self._ramps]
         if incident.frozen_at_ms < judged_to_ms:
             return
         hit, key = told_hit(incident), plate_key(incident.vehicle.plate)
         first_ms = incident.frozen_at_ms - rules.incident_retention_ms
         self._memory.add_shot(told_shot(incident), incident.shot.stamp_ms, first_ms)
-        self._memory.add_hit(hit, key, incident.vehicle.stamp_ms)
+        self._memory.add_hit(hit, key, incident.vehicle.stamp_ms, told=True)
         pair = self._pair((incident.shot.alert_id, hit.hit_id, key))
         pair.said = incident
-        for told in told_reads(incident):
+        for told in told_of:
             if self._memory.was_judged(told.read):
                 pair.attached.append(told)
             else:

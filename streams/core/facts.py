@@ -7,6 +7,7 @@ a record counts as (used, duplicate, superseded, conflict) does depend on what l
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -27,6 +28,17 @@ class Version(Generic[E]):
         self.stamps_ms = [stamp_ms]
         self._canonical: bytes | None = None
 
+    def note(self, stamp_ms: int) -> None:
+        """Add a stamp; they are kept sorted, each once."""
+        at = bisect_left(self.stamps_ms, stamp_ms)
+        if at == len(self.stamps_ms) or self.stamps_ms[at] != stamp_ms:
+            self.stamps_ms.insert(at, stamp_ms)
+
+    def in_span(self, since_ms: int, until_ms: int) -> bool:
+        """Whether this content came with a stamp from ``since_ms`` to ``until_ms``."""
+        at = bisect_left(self.stamps_ms, since_ms)
+        return at < len(self.stamps_ms) and self.stamps_ms[at] <= until_ms
+
     @property
     def rank(self) -> tuple[int, bytes]:
         """What the fact is the greatest of; only worked out where there is a choice."""
@@ -36,7 +48,7 @@ class Version(Generic[E]):
 
     def stamp_ms(self, since_ms: int = NEVER) -> int:
         """Return the smallest stamp of this content from ``since_ms`` on."""
-        return min(stamp for stamp in self.stamps_ms if stamp >= since_ms)
+        return self.stamps_ms[bisect_left(self.stamps_ms, since_ms)]
 
 
 class Versions(Generic[E]):
@@ -61,8 +73,7 @@ class Versions(Generic[E]):
         self.first_ms = min(self.first_ms, stamp_ms)
         for version in self._versions:
             if version.event == event and version.revision == revision and version.rank[1] == canonical(event):
-                if stamp_ms not in version.stamps_ms:
-                    version.stamps_ms.append(stamp_ms)
+                version.note(stamp_ms)
                 return "duplicate"
         greatest = max((version.revision for version in self._versions), default=-1)
         self._versions.append(Version(event, revision, stamp_ms))
@@ -72,20 +83,25 @@ class Versions(Generic[E]):
 
     def fact(self, until_ms: int, since_ms: int = NEVER) -> Version[E] | None:
         """Return the fact among the records stamped from ``since_ms`` to ``until_ms``, both included."""
-        known = [v for v in self._versions if any(since_ms <= stamp <= until_ms for stamp in v.stamps_ms)]
+        known = [version for version in self._versions if version.in_span(since_ms, until_ms)]
         if len(known) > 1:
             return max(known, key=lambda version: version.rank)
         return known[0] if known else None
+
+    @property
+    def last_ms(self) -> int:
+        """The greatest stamp of all."""
+        return max(version.stamps_ms[-1] for version in self._versions)
 
     def forget(self, watermark_ms: int, keep_ms: int) -> bool:
         """Let go of stamps older than ``keep_ms``; return whether that is all of them.
 
         An identity is forgotten as one: while its last stamp is young enough, so is what its records count as.
         """
-        last_ms = max(max(version.stamps_ms) for version in self._versions)
-        if last_ms + keep_ms < watermark_ms:
+        if self.last_ms + keep_ms < watermark_ms:
             return True
         for version in self._versions:
-            young = [stamp for stamp in version.stamps_ms if stamp + keep_ms >= watermark_ms]
-            version.stamps_ms = young or version.stamps_ms[-1:]
+            # a content never loses its last stamp, so that a repeat still counts as a duplicate
+            young = bisect_left(version.stamps_ms, watermark_ms - keep_ms)
+            version.stamps_ms = version.stamps_ms[young:] or version.stamps_ms[-1:]
         return False

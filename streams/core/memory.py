@@ -68,22 +68,26 @@ class Memory:
         versions = self.shots.get(shot.alert_id)
         if versions is None:
             versions = self.shots[shot.alert_id] = Versions()
+        before_ms = versions.first_ms
+        times = {version.event.occurred_at_ms for version in versions}
         versions.add(shot, stamp_ms)
         if first_ms is not None:
             versions.first_ms = min(versions.first_ms, first_ms)
-        self._freezes.add(versions.first_ms + self._rules.incident_retention_ms, shot.alert_id)
-        self._shot_times.add(None, shot.occurred_at_ms, shot.alert_id)
+        if versions.first_ms < before_ms:
+            self._freezes.add(versions.first_ms + self._rules.incident_retention_ms, shot.alert_id)
+        if shot.occurred_at_ms not in times:
+            self._shot_times.add(None, shot.occurred_at_ms, shot.alert_id)
         return True
 
-    def add_hit(self, hit: VehicleHit, key: str, stamp_ms: int) -> Outcome:
-        """Take in a hit's record; raises `Refused` (``limit``)."""
+    def add_hit(self, hit: VehicleHit, key: str, stamp_ms: int, told: bool = False) -> Outcome:
+        """Take in a hit's record; raises `Refused` (``limit``), but not for what an incident has told."""
         listed = self.hits.get(key)
         if listed is None:
             listed = self.hits[key] = {}
             self._recall(key)
         versions = listed.get(hit.hit_id)
         if versions is None:
-            if len(listed) >= self._rules.max_hits_per_plate:
+            if len(listed) >= self._rules.max_hits_per_plate and not told:
                 raise Refused(
                     "limit",
                     "plate",
@@ -91,7 +95,7 @@ class Memory:
                     "max_hits_per_plate",
                 )
             versions = listed[hit.hit_id] = Versions()
-        self._hit_memory.add(stamp_ms + self._rules.hit_memory_ms, (key, hit.hit_id))
+            self._hit_memory.add(stamp_ms + self._rules.hit_memory_ms, (key, hit.hit_id))
         return versions.add(hit, stamp_ms)
 
     def was_judged(self, read: PlateRead) -> bool:
@@ -127,9 +131,11 @@ class Memory:
         if stamp_ms + self._rules.incident_retention_ms < self.watermark_ms:
             return
         taken = self._actions.setdefault(action.incident_id, {})
-        taken.setdefault(action.action_id, Versions()).add(action, stamp_ms)
-        due_ms = stamp_ms + self._rules.incident_retention_ms
-        self._action_memory.add(due_ms, (action.incident_id, action.action_id))
+        if action.action_id not in taken:
+            taken[action.action_id] = Versions()
+            due_ms = stamp_ms + self._rules.incident_retention_ms
+            self._action_memory.add(due_ms, (action.incident_id, action.action_id))
+        taken[action.action_id].add(action, stamp_ms)
 
     # ------------------------------------------------------------------ asking
 
@@ -183,18 +189,25 @@ class Memory:
 
     def release_hits(self) -> None:
         """Let go of listings that can matter to no incident any more."""
-        for key, hit_id in self._hit_memory.due(self.watermark_ms):
-            _forget(self.hits, key, hit_id, self.watermark_ms, self._rules.hit_memory_ms)
+        _forget(self.hits, self._hit_memory, self.watermark_ms, self._rules.hit_memory_ms)
 
     def release_actions(self) -> None:
         """Let go of actions that can matter to no incident any more."""
-        for incident_id, action_id in self._action_memory.due(self.watermark_ms):
-            _forget(self._actions, incident_id, action_id, self.watermark_ms, self._rules.incident_retention_ms)
+        _forget(self._actions, self._action_memory, self.watermark_ms, self._rules.incident_retention_ms)
 
 
-def _forget(facts: dict[str, dict[str, Versions[F]]], one: str, other: str, watermark_ms: int, keep_ms: int) -> None:
-    versions = facts.get(one, {}).get(other)
-    if versions is not None and versions.forget(watermark_ms, keep_ms):
+def _forget(
+    facts: dict[str, dict[str, Versions[F]]], expiry: Expiry[tuple[str, str]], watermark_ms: int, keep_ms: int
+) -> None:
+    """Let go of identities whose last stamp is older than ``keep_ms``; the others are due again later."""
+    again = []
+    for one, other in expiry.due(watermark_ms):
+        versions = facts[one][other]
+        if not versions.forget(watermark_ms, keep_ms):
+            again.append((versions.last_ms + keep_ms, (one, other)))
+            continue
         del facts[one][other]
         if not facts[one]:
             del facts[one]
+    for due_ms, identity in again:
+        expiry.add(due_ms, identity)

@@ -17,7 +17,7 @@ MAX_LENGTH: Final = 10
 _FOLD: Final = str.maketrans("OQDIZSBG", "00012586")
 _PLAIN: Final = re.compile(r"[A-Z0-9]+", re.ASCII)
 _OTHER: Final = re.compile(r"[^A-Z0-9]+", re.ASCII)
-_US_STATE: Final = re.compile(r"(?:US-)?([A-Z]{2})", re.ASCII)
+_US_STATE: Final = re.compile(r"(?:US-)?([A-Z]{2})", re.ASCII | re.IGNORECASE)
 
 
 def normalise(plate: str) -> str:
@@ -55,5 +55,5 @@ def region(raw: str | None) -> str | None:
     """Return the canonical issuing state (``US-CT``), or None where it is not known for sure."""
     if raw is None:
         return None
-    known = _US_STATE.fullmatch(raw.strip().upper())
-    return f"US-{known[1]}" if known else None
+    known = _US_STATE.fullmatch(raw.strip())
+    return f"US-{known[1].upper()}" if known else None

@@ -52,9 +52,9 @@ class Line(Struct, omit_defaults=True):
     offset: int | None = None
     timestamp_ms: int | None = None
     key: str | None = None
-    headers: dict[str, str] | None = None
+    headers: dict[str, str | None] | None = None
     value: msgspec.Raw | UnsetType = UNSET
-    value_base64: str | UnsetType = UNSET
+    value_base64: str | UnsetType | None = UNSET
 
 
 _LINE = msgspec.json.Decoder(Line)
@@ -77,23 +77,27 @@ def read_archive(folder: Path, partitions: int) -> list[Record]:
 
 
 def topic_file(folder: Path, topic: str) -> Path | None:
-    """Return the file of a topic in an archive, compressed or not; None where there is none."""
-    for ending in (".jsonl", ".jsonl.gz"):
-        file = folder / f"{topic}{ending}"
-        if file.is_file():
-            return file
-    return None
+    """Return the file of a topic in an archive, compressed or not; None where there is none.
+
+    Raises `ArchiveError` where there are both: nobody could say which counts.
+    """
+    found = [file for ending in (".jsonl", ".jsonl.gz") if (file := folder / f"{topic}{ending}").is_file()]
+    if len(found) > 1:
+        raise ArchiveError(f"{folder}: holds {topic} twice, as .jsonl and as .jsonl.gz; remove one of them")
+    return found[0] if found else None
 
 
 def read_lines(file: Path) -> Iterator[tuple[bytes, Line | None]]:
     """Hand out the lines of a file that are not blank, each as it is and as read; None where it is no archive line."""
-    with _opened(file) as lines:
-        try:
-            for raw in lines:
+    try:
+        with _opened(file) as lines:
+            for number, raw in enumerate(lines):
+                if number == 0:
+                    raw = raw.removeprefix(b"\xef\xbb\xbf")
                 if raw.strip():
                     yield raw.rstrip(b"\r\n"), _read_line(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ArchiveError(f"{file}: cannot be read to its end ({error}); copy it anew") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ArchiveError(f"{file}: cannot be read to its end ({error}); copy it anew") from None
 
 
 def _opened(file: Path) -> BinaryIO:
@@ -115,7 +119,7 @@ def value_of(line: Line) -> bytes:
     """Return the bytes that a line holds; `ValueError` where it holds none."""
     if not isinstance(line.value, UnsetType):
         return bytes(line.value)
-    if not isinstance(line.value_base64, UnsetType):
+    if isinstance(line.value_base64, str):
         return base64.b64decode(line.value_base64, validate=True)
     raise ValueError("neither value nor value_base64")
 
@@ -129,7 +133,9 @@ def _records(file: Path, topic: str, partitions: int) -> Iterator[Record]:
         line = line or Line()
         at_ms, key = _derived(topic, value)
         partition = partition_of(line.key or key, partitions) if line.partition is None else line.partition
-        stamp_ms = line.timestamp_ms if line.timestamp_ms is not None else stamp_ms if at_ms is None else at_ms
+        # Kafka says "no timestamp" as -1
+        stamped = line.timestamp_ms is not None and line.timestamp_ms >= 0
+        stamp_ms = cast(int, line.timestamp_ms) if stamped else stamp_ms if at_ms is None else at_ms
         offset = offsets.get(partition, 0) if line.offset is None else line.offset
         offsets[partition] = offset + 1
         yield kind(topic, partition, offset, stamp_ms, value)
@@ -185,7 +191,7 @@ def line_with(value: bytes, **rest: object) -> bytes:
 
 
 def _is_one_line_of_json(value: bytes) -> bool:
-    if b"\n" in value or b"\r" in value:
+    if b"\n" in value or b"\r" in value or value != value.strip():
         return False
     try:
         value.decode()

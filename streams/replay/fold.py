@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, Self
 
 import msgspec
 
+from streams.calibration import load_calibration
 from streams.core.broadcast import Broadcast
 from streams.core.deadletters import dead_letter_headers, dead_letter_key
 from streams.core.digest import answers_digest
@@ -32,7 +33,7 @@ from streams.core.events import (
 from streams.core.intake import Intake
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
-from streams.core.scoring import DEFAULT
+from streams.core.scoring import Calibration
 from streams.core.site import Site
 from streams.core.windows import NEVER
 from streams.partitioning import partition_of
@@ -47,10 +48,11 @@ Progress = Callable[[int], None]
 class Fold:
     """All partitions in one process: records in, in the order of their stamps; incidents and refusals out."""
 
-    def __init__(self, site: Site, rules: JoinRules) -> None:
+    def __init__(self, site: Site, rules: JoinRules, calibration: Calibration | None = None) -> None:
+        """``calibration``: the score's; None for the one that travels with rampwatch."""
         self._intake = Intake(site, rules)
         self._broadcast = Broadcast(rules)
-        self._engine = Engine(site, rules)
+        self._engine = Engine(site, rules, calibration or load_calibration())
         self._release_at_ms = NEVER
         self.outcomes: dict[str, Counter[Outcome]] = {topic: Counter() for topic in INPUTS}
 
@@ -111,7 +113,8 @@ class OutcomeWriter:
     def dead_letter(self, record: Record, refused: Refused) -> None:
         """Write a record that could not be used, as it came, with the reason in its headers."""
         place = dead_letter_key(record)
-        self._write(DEAD_LETTERS, 0, record.stamp_ms, place, dead_letter_headers(record, refused), record.value or b"")
+        headers = self._headers | dead_letter_headers(record, refused)
+        self._write(DEAD_LETTERS, 0, record.stamp_ms, place, headers, record.value or b"")
 
     def outcomes(self, outcomes: dict[str, Counter[Outcome]]) -> None:
         """Write how many records of each topic ended as what."""
@@ -133,8 +136,9 @@ def replay(
 
     ``progress`` is told now and then how many records have been folded.
     """
-    fold = Fold(site, rules)
-    with OutcomeWriter(out, answers_digest(site, rules, DEFAULT), partitions) as writer:
+    calibration = load_calibration()
+    fold = Fold(site, rules, calibration)
+    with OutcomeWriter(out, answers_digest(site, rules, calibration), partitions) as writer:
         for n, record in enumerate(records):
             changed, refused = fold.apply(record)
             if refused:

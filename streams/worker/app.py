@@ -15,10 +15,10 @@ from aiokafka.errors import KafkaError
 from prometheus_client import start_http_server
 
 from streams import metrics
+from streams.calibration import load_calibration
 from streams.core.digest import answers_digest
 from streams.core.errors import RampwatchError
 from streams.core.events import JOINED
-from streams.core.scoring import DEFAULT
 from streams.core.site import Site
 from streams.settings import Settings
 from streams.worker import topics
@@ -63,8 +63,9 @@ def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -
         key_serializer="raw",
         autodiscover=False,
     )
-    outputs = Outputs(app, settings, answers_digest(site, settings.join, DEFAULT))
-    joining = Joining(site, settings.join, outputs, shared)
+    calibration = load_calibration()
+    outputs = Outputs(app, settings, answers_digest(site, settings.join, calibration))
+    joining = Joining(site, settings.join, calibration, outputs, shared)
     names = [settings.prefix + topic for topic in JOINED]
     # before the first agent is declared: declaring one builds the transport
     app.transport = batch_transport(app, names, settings.prefix, lambda: joining)

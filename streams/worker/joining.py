@@ -19,6 +19,7 @@ from streams.core.engine import Engine
 from streams.core.events import Outcome, Record, Refused
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
+from streams.core.scoring import Calibration
 from streams.core.site import Site
 from streams.core.windows import NEVER, Watermark
 from streams.worker.outputs import Outputs
@@ -38,10 +39,13 @@ class _Partition:
 class Joining:
     """The engines of the partitions that this worker has now."""
 
-    def __init__(self, site: Site, rules: JoinRules, outputs: Outputs, shared: Iterable[Source]) -> None:
+    def __init__(
+        self, site: Site, rules: JoinRules, calibration: Calibration, outputs: Outputs, shared: Iterable[Source]
+    ) -> None:
         """``shared``: the partitions of the broadcast topics, which are inputs of every engine."""
         self._site = site
         self._rules = rules
+        self._calibration = calibration
         self._outputs = outputs
         self._partitions: dict[int, _Partition] = {}
         self._passed: dict[Source, int] = {}
@@ -66,7 +70,8 @@ class Joining:
         for number in numbers - self._partitions.keys():
             sources = self.shared | {(topic, number) for topic in topics}
             partition = _Partition(
-                Engine(self._site, self._rules), Watermark(frozenset(sources), self._rules.stamp_slack_ms)
+                Engine(self._site, self._rules, self._calibration),
+                Watermark(frozenset(sources), self._rules.stamp_slack_ms),
             )
             for admitted in self.broadcast.history():
                 partition.engine.hear(admitted)

@@ -37,7 +37,7 @@ class Outputs:
         topic = self._prefix + DEAD_LETTERS
         await self._send_all(
             [
-                (topic, dead_letter_key(record), _kept(record), None, _as_bytes(record, refused))
+                (topic, dead_letter_key(record), _kept(record), None, self._headers | _as_bytes(record, refused))
                 for record, refused in refusals
             ]
         )

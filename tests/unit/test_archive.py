@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,16 @@ from hypothesis import strategies as st
 from streams.core.events import ACTIONS, HITS, READS, SHOTS, Record
 from streams.core.plates import plate_key
 from streams.partitioning import partition_of
-from streams.replay.archive import ArchiveError, _read_line, line_with, read_archive, read_lines, topic_file, value_of
+from streams.replay.archive import (
+    ArchiveError,
+    Line,
+    _read_line,
+    line_with,
+    read_archive,
+    read_lines,
+    topic_file,
+    value_of,
+)
 
 READ = {"read_id": "R", "plate": "T0-Y", "captured_at_ms": 50, "ramp_id": "r", "camera_id": "c", "confidence": 0.9}
 SHOT = {"alert_id": "S", "kind": "single_gunshot", "occurred_at_ms": 70, "lat": 41.7, "lon": -72.6}
@@ -121,13 +131,42 @@ def test_a_folder_without_an_archive_is_told(tmp_path):
         read_archive(tmp_path / "gone", 1)
 
 
-def test_a_plain_file_comes_before_a_compressed_one(tmp_path):
+def test_a_topic_that_is_there_both_plain_and_compressed_is_refused(tmp_path):
     packed = tmp_path / f"{READS}.jsonl.gz"
     packed.write_bytes(gzip.compress(b"x\n"))
     assert topic_file(tmp_path, READS) == packed
-    plain = write(tmp_path, READS, {"value": READ})
-    assert topic_file(tmp_path, READS) == plain
     assert topic_file(tmp_path, HITS) is None
+    write(tmp_path, READS, {"value": READ})
+    with pytest.raises(ArchiveError, match="twice"):
+        topic_file(tmp_path, READS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"headers": {"a": None}},
+        {"value_base64": None},
+        {"timestamp_ms": -1},
+        {"key": None, "offset": None, "partition": None, "timestamp_ms": None},
+    ],
+    ids=str,
+)
+def test_what_kafka_leaves_empty_in_a_line_does_no_harm(tmp_path, line):
+    write(tmp_path, READS, {"value": READ, **line})
+    [record] = read_archive(tmp_path, 12)
+    assert type(record) is Record
+    assert record.stamp_ms == READ["captured_at_ms"]
+
+
+def test_a_byte_order_mark_at_the_start_of_a_file_does_no_harm(tmp_path):
+    file = write(tmp_path, READS, {"value": READ})
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert [type(record) for record in read_archive(tmp_path, 12)] == [Record]
+
+
+def test_white_space_around_a_value_is_kept():
+    for value in (b' {"a":1} ', b"\t1"):
+        assert value_of(msgspec.json.decode(line_with(value), type=Line)) == value
 
 
 def test_a_compressed_file_with_spoilt_bytes_is_told(tmp_path):

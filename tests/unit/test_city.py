@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
 from streams.simulate.city import City, SimulatedRecord, simulate
 from streams.simulate.plan import FAULTS, CityPlan
-from streams.simulate.plates import PLATES, invented_plates
+from streams.simulate.plates import PLATES, invented_plates, misread
 from streams.sites import load_site
 
 BEGIN_MS = 1_717_214_400_000  # Saturday 2024-06-01, midnight in Hartford
@@ -120,7 +121,11 @@ def test_every_record_can_be_read_by_the_core_and_has_its_key(city: City) -> Non
 
 def test_no_event_is_stamped_before_it_happened(city: City) -> None:
     times = {SHOTS: "occurred_at_ms", HITS: "reported_at_ms", READS: "captured_at_ms"}
-    assert all(record.stamp_ms > record.value[times[record.topic]] for record in city.records)
+    early = [record for record in city.records if record.stamp_ms <= record.value[times[record.topic]]]
+    # but for cameras whose clock is ahead, by less than would have their reads refused
+    assert {record.topic for record in early} == {READS}
+    assert all(record.value["captured_at_ms"] - record.stamp_ms < JoinRules().max_future_skew_ms for record in early)
+    assert len({record.value["camera_id"] for record in early}) < 10
 
 
 def test_every_read_is_at_a_ramp_of_the_site_and_says_its_direction(hartford: Site, city: City) -> None:
@@ -133,9 +138,9 @@ def test_counts_are_near_the_plan(city: City) -> None:
     passages = 3 * 60 * 24 * 3
     assert 0.85 * passages < len(reads) < 0.98 * passages  # a tenth is missed; stolen cars add a few
     assert 58 <= len(shots) <= 60  # one may be heard after the end
-    assert 45 <= len(hits) <= 60  # the last are reported after the end
+    assert 35 <= len(hits) <= 60  # many are found gone, reported or copied to the list after the end
     linked = {drive.alert_id for drive in city.truth}
-    assert 20 <= len(linked) <= 40
+    assert 15 <= len(linked) <= 40
 
 
 def test_faults_come_in_the_shares_planned(hartford: Site) -> None:
@@ -155,7 +160,9 @@ def test_faults_come_in_the_shares_planned(hartford: Site) -> None:
     assert len(lookalikes) / len(wrong) == pytest.approx(plan.misread_lookalike_share, abs=0.06)
 
 
-@pytest.mark.parametrize("fault", ["miss_share", "misread_share", "region_unknown_share", "late_share"])
+@pytest.mark.parametrize(
+    "fault", ["miss_share", "misread_share", "region_unknown_share", "late_share", "colour_wrong_share"]
+)
 def test_a_fault_of_the_cameras_leaves_all_other_reads_as_they_were(
     hartford: Site, faultless: City, fault: str
 ) -> None:
@@ -249,6 +256,81 @@ def test_a_recovered_car_stays_listed_for_a_while(hartford: Site) -> None:
     )
 
 
+def test_the_list_is_a_copy_made_twice_a_day(hartford: Site) -> None:
+    plan = msgspec.structs.replace(FAULTLESS, list_refresh_h=12.0, background_reads_per_minute=0)
+    changes = [record for record in simulate(hartford, plan).records if record.topic == HITS]
+    assert len(changes) > 20
+    for change in changes:
+        copied_ms = change.value["list_updated_at_ms"]
+        assert (copied_ms - BEGIN_MS) % (12 * HOUR_MS) == 0
+        assert change.value["reported_at_ms"] <= copied_ms
+        assert change.stamp_ms <= max(copied_ms, BEGIN_MS) + 60_000
+
+
+def test_owners_drive_cars_that_the_list_never_takes_off(hartford: Site) -> None:
+    plan = msgspec.structs.replace(
+        FAULTLESS, recovered_share=1.0, duration_ms=14 * DAY_MS, shots_per_day=0, background_reads_per_minute=0
+    )
+
+    def stale_reads(share: float) -> int:
+        stale = simulate(hartford, msgspec.structs.replace(plan, still_listed_share=share))
+        _, hits, reads = latest(stale)
+        active = {hit.plate: hit for hit in hits.values() if hit.status == "active"}
+        late_ms = BEGIN_MS + 12 * DAY_MS
+        return sum(read.captured_at_ms > late_ms and read.plate in active for read in reads.values())
+
+    assert stale_reads(1.0) > 2 * stale_reads(0.0)
+
+
+def test_thefts_go_unnoticed_as_long_as_real_ones(hartford: Site) -> None:
+    plan = msgspec.structs.replace(FAULTLESS, duration_ms=60 * DAY_MS, stolen_cars=2_000, shots_per_day=0)
+    plan = msgspec.structs.replace(plan, background_reads_per_minute=0, chance_reads_per_stolen_car_day=0)
+    _, hits, _ = latest(simulate(hartford, plan))
+    hours = sorted((hit.reported_at_ms - (hit.stolen_at_ms or 0)) / HOUR_MS for hit in hits.values())
+    assert 9 < hours[len(hours) // 2] < 12  # the real median is ten hours until it is found gone
+    assert hours[len(hours) // 4] < 3
+    assert hours[len(hours) * 9 // 10] > 48
+
+
+def test_shots_follow_each_other_as_real_ones_do(hartford: Site) -> None:
+    plan = msgspec.structs.replace(FAULTLESS, duration_ms=60 * DAY_MS, stolen_cars=0, background_reads_per_minute=0)
+    times = sorted(shot["occurred_at_ms"] for shot in values(simulate(hartford, plan), SHOTS) if not shot["revision"])
+    gaps_s = [(later - earlier) / 1000 for earlier, later in pairwise(times)]
+    # of the real activations 8 % follow within ten seconds and 15 % within thirty
+    assert sum(gap < 10 for gap in gaps_s) / len(gaps_s) == pytest.approx(0.09, abs=0.025)
+    assert sum(gap < 30 for gap in gaps_s) / len(gaps_s) == pytest.approx(0.14, abs=0.03)
+
+
+def test_a_drive_to_a_shooting_heard_twice_is_true_of_both_alerts(hartford: Site) -> None:
+    plan = msgspec.structs.replace(FAULTLESS, following_share=0.5, linked_share=1.0)
+    drives: dict[tuple[str, ...], set[str]] = {}
+    for drive in simulate(hartford, plan).truth:
+        if drive.read_ids:
+            drives.setdefault(tuple(drive.read_ids), set()).add(drive.alert_id)
+    assert max(len(alerts) for alerts in drives.values()) >= 2
+
+
+def test_twins_are_ordinary_cars_that_cameras_take_for_stolen_ones(hartford: Site) -> None:
+    plan = msgspec.structs.replace(FAULTLESS, twins_per_stolen_car=0.5, background_reads_per_minute=10)
+    twinned = simulate(hartford, plan)
+    _, hits, reads = latest(twinned)
+    listed = {plate_key(hit.plate): hit.plate for hit in hits.values()}
+    unlike = {read.plate for read in reads.values() if listed.get(plate_key(read.plate), read.plate) != read.plate}
+    assert 10 <= len(unlike) <= 30
+    assert all(differences(plate, listed[plate_key(plate)]) == 1 for plate in unlike)
+
+
+def test_a_cameras_clock_is_off_by_the_same_at_all_times(hartford: Site) -> None:
+    plan = msgspec.structs.replace(FAULTLESS_TRAFFIC, clock_off_share=0.5)
+    true = {read["read_id"]: read for read in values(simulate(hartford, FAULTLESS_TRAFFIC), READS)}
+    off_by: dict[str, set[int]] = {}
+    for read in values(simulate(hartford, plan), READS):
+        off_ms = read["captured_at_ms"] - true[read["read_id"]]["captured_at_ms"]
+        off_by.setdefault(read["camera_id"], set()).add(off_ms)
+    assert all(len(each) == 1 for each in off_by.values())
+    assert 0.3 < sum(each != {0} for each in off_by.values()) / len(off_by) < 0.7
+
+
 def test_a_shot_is_reviewed_within_a_minute(city: City) -> None:
     stamps: dict[str, list[int]] = {}
     for record in city.records:
@@ -320,6 +402,16 @@ def test_identities_are_unique_but_for_revisions_and_repeats(faultless: City) ->
         for record in faultless.records
     )
     assert max(seen.values()) == 1
+
+
+def test_a_character_is_mistaken_for_those_of_its_shape() -> None:
+    rng = random.Random(1)
+    alike = Counter(misread("X00000X", 1.0, rng).strip("X0") for _ in range(1_000))
+    assert set(alike) == {"O", "D", "Q"}
+    assert alike["O"] > alike["D"] + alike["Q"]
+    unlike = Counter(misread("7777777", 0.0, rng).strip("7") for _ in range(1_000))
+    assert unlike["1"] + unlike["2"] > 400
+    assert "8" not in unlike
 
 
 def test_invented_plates_have_different_keys_until_there_are_no_more() -> None:

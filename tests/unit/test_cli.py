@@ -13,7 +13,18 @@ import pytest
 
 from streams.core.events import INCIDENTS, INPUTS
 
-COMMANDS = ["demo", "replay", "generate", "broker", "worker", "topics create", "topics check"]
+COMMANDS = [
+    "demo",
+    "replay",
+    "generate",
+    "bench",
+    "calibrate",
+    "evaluate",
+    "broker",
+    "worker",
+    "topics create",
+    "topics check",
+]
 COMMAND = [sys.executable, "-m", "streams.cli"]
 NOBODY = "127.0.0.1:1"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from streams.calibration import load_calibration
 from streams.core.digest import answers_digest
 from streams.core.events import HITS, READS, SHOTS, Record
 from streams.core.rules import JoinRules
-from streams.core.scoring import DEFAULT
 from streams.core.site import Ramp, Site
 from streams.partitioning import partition_of
 from streams.replay.archive import ArchiveError
@@ -57,7 +57,7 @@ def test_every_revision_is_written_with_its_stamp_key_digest_and_partition(tmp_p
     for line in incidents:
         assert line["key"] == line["value"]["incident_id"]
         assert line["partition"] == partition_of("51M801", 12)
-        assert line["headers"] == {"rampwatch-digest": answers_digest(SITE, RULES, DEFAULT)}
+        assert line["headers"] == {"rampwatch-digest": answers_digest(SITE, RULES, load_calibration())}
     assert dead == []
 
 
@@ -85,6 +85,7 @@ def test_a_record_that_cannot_be_used_is_written_as_it_came_with_the_reason(
     assert outcomes[topic][outcome] == 1
     headers = dict(dead["headers"])
     assert headers.pop("rampwatch-detail")
+    assert headers.pop("rampwatch-digest") == answers_digest(SITE, RULES, load_calibration())
     assert headers == {
         "rampwatch-topic": topic,
         "rampwatch-partition": "2",
