@@ -98,10 +98,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Go to where the group has committed, and begin what is new here. Called once an assignment."""
         self._epoch += 1
         await super().perform_seek()
-        mine = {ensure_TP(tp) for tp in self.assignment() if tp.topic in self.batch_topics}
+        assigned = {ensure_TP(tp) for tp in self.assignment()}
+        mine = {tp for tp in assigned if tp.topic in self.batch_topics}
         await self._check_together(mine)
-        begin = await self.earliest_offsets(*mine) if mine else {}
-        position = {tp: self._read_offset[tp] or begin[tp] for tp in mine}
+        begin = await self.earliest_offsets(*assigned) if assigned else {}
+        position = {tp: self._read_offset[tp] or begin[tp] for tp in assigned}
         for tp, offset in position.items():
             # a fetch under way may have moved the consumer on after the seek to the committed offset
             self._thread.seek(tp, offset)
@@ -176,15 +177,17 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def _one_by_one(self, tp: TP, rows: Sequence[Any], epoch: int, generation: int) -> None:
         """Hand records to the ordinary agents as the stock consumer does, gaps in the offsets noted."""
         for row in rows:
-            if not self._current(epoch, generation):
-                return  # the assignment to come seeks back to what was committed
-            read = self._read_offset[tp]
-            if read is not None and row.offset < read:
+            position = self._position.get(tp)
+            if position is None or row.offset < position:
                 continue
-            if read and row.offset - read > 1 and self.app.topics.acks_enabled_for(row.topic):
-                await self._add_gap(tp, read + 1, row.offset)
+            if not self._current(epoch, generation):
+                self._thread.seek(tp, position)
+                return
+            if row.offset > position and self.app.topics.acks_enabled_for(row.topic):
+                await self._add_gap(tp, position, row.offset)
             await self.wait_first(self.callback(self._to_message(tp, row)), self.suspend_flow.wait())
             if self._current(epoch, generation):
+                self._position[tp] = row.offset + 1
                 self._read_offset[tp] = row.offset
 
     async def _ask_for_ends(self) -> None:
@@ -194,18 +197,20 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             return
         self._asked_at_s = loop_time_s
         epoch, before = self._epoch, self.handler.greatest_ms()
+        mine = [tp for tp in self._position if tp.topic in self.batch_topics]
         try:
-            ends = await self.highwaters(*self._position)
+            ends = await self.highwaters(*mine)
             # behind the last record may lie transaction markers, which nobody is given: the fetcher has passed them
-            fetched = {tp: await self.position(tp) or 0 for tp in list(self._position)}
+            fetched = {tp: await self.position(tp) or 0 for tp in mine}
         except KafkaError as error:
             self.log.warning("the ends of partitions are not known now (%s); asking again", type(error).__name__)
             return
         async with self.handler.lock:
             if epoch != self._epoch:
                 return
-            for tp, position in self._position.items():
-                if max(position, fetched.get(tp, 0)) >= ends.get(tp, position + 1):
+            for tp in mine:
+                position = self._position[tp]
+                if max(position, fetched[tp]) >= ends.get(tp, position + 1):
                     self.handler.read_to_end((tp.topic.removeprefix(self.prefix), tp.partition), before)
             await self.handler.publish()
 
