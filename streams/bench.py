@@ -7,12 +7,14 @@ the clock starts. Figures are medians over rounds; the machine is told beside th
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import random
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
 import msgspec
@@ -114,7 +116,15 @@ def _worst(site: Site, seconds: int) -> Iterator[Record]:
 
 
 def bytes_per_read(site: Site, rules: JoinRules, number: int) -> float:
-    """Return by how much the process grows for each of so many reads kept, all within a day."""
+    """Return by how much a process grows for each of so many reads kept, all within a day.
+
+    The process is a new one: what an older one has given back, its reads would fill without a trace.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+        return alone.submit(_growth_per_read, site, rules, number).result()
+
+
+def _growth_per_read(site: Site, rules: JoinRules, number: int) -> float:
     rng = random.Random("memory")
     ramps, intake, engine = list(site.ramps), Intake(site, rules), Engine(site, rules)
     begin_ms, step_ms = 1_780_000_000_000, rules.read_retention_ms // number
