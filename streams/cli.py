@@ -74,6 +74,7 @@ def worker(*, config: Config = None, site: SiteName = None, prefix: Prefix = Non
 
     settings = _settings(config, site, prefix)
     place = _site(settings)
+    logging.getLogger("rampwatch").setLevel(logging.INFO)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # whoever runs a worker wants to know that it waits
     asyncio.run(run(settings, place, lambda: screen.print(f"worker up: site {place.name}, broker {settings.broker}")))
 

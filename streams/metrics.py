@@ -24,3 +24,17 @@ INCIDENTS = Counter(
 READS_KEPT = Gauge(
     "rampwatch_reads_kept", "Plate reads in memory, over all partitions of this worker.", registry=REGISTRY
 )
+PARTITIONS = Gauge(
+    "rampwatch_partitions", "Partitions of the joined topics that this worker has, or is rebuilding.", registry=REGISTRY
+)
+PARTITIONS_READY = Gauge(
+    "rampwatch_partitions_ready",
+    "Partitions that are rebuilt and have read all that was there when they were taken over.",
+    registry=REGISTRY,
+)
+REBUILT = Counter(
+    "rampwatch_rebuilt_records",
+    "Records read again to rebuild what was known of partitions taken over.",
+    ["topic"],
+    registry=REGISTRY,
+)

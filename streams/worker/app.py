@@ -25,8 +25,10 @@ from streams.worker import topics
 from streams.worker.agents import declare_agents
 from streams.worker.batches import batch_transport
 from streams.worker.broadcast import BroadcastReader
-from streams.worker.joining import Joining, Source
+from streams.worker.joining import Joining
 from streams.worker.outputs import DEAD_LETTER_BYTES_MAX, Outputs
+from streams.worker.partition import Source
+from streams.worker.rebuild import Recovery
 
 _GRACE_S = 20.0
 """How long a stop may take; then the process ends itself, and its partitions are somebody else's."""
@@ -38,8 +40,8 @@ class WorkerError(RampwatchError):
     """A worker that cannot start; the message says what to do."""
 
 
-def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -> faust.App:
-    """Return the Faust app of a worker; call it inside the running loop.
+def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -> tuple[faust.App, Joining]:
+    """Return the Faust app of a worker and what it joins with; call it inside the running loop.
 
     ``shared``: the partitions of the broadcast topics; ``data``: an empty folder of its own.
     """
@@ -67,15 +69,16 @@ def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -
     outputs = Outputs(app, settings, answers_digest(site, settings.join, calibration))
     joining = Joining(site, settings.join, calibration, outputs, shared)
     names = [settings.prefix + topic for topic in JOINED]
+    recovery = Recovery(settings, joining, outputs.headers)
     # before the first agent is declared: declaring one builds the transport
-    app.transport = batch_transport(app, names, settings.prefix, lambda: joining)
+    app.transport = batch_transport(app, names, settings.prefix, joining, recovery)
     reader = BroadcastReader(settings, joining, loop=app.loop, beacon=app.beacon)
     app.service(_given(reader))
     for name in names:
         app.topics.add(app.topic(name, value_type=bytes, value_serializer="raw"))
     declare_agents(app, settings.prefix, joining.intake, reader, outputs)
     app.finalize()
-    return app
+    return app, joining
 
 
 def _given(service: BroadcastReader) -> type[BroadcastReader]:
@@ -89,7 +92,10 @@ def _given(service: BroadcastReader) -> type[BroadcastReader]:
 
 
 async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None:
-    """Run a worker until SIGINT or SIGTERM; raises `WorkerError`, `topics.TopicsError` where it cannot start."""
+    """Run a worker until SIGINT or SIGTERM; raises `WorkerError`, `topics.TopicsError` where it cannot start.
+
+    ``ready`` is called when the worker has taken over its first share of the partitions.
+    """
     faults = await topics.check(settings)
     if faults:
         raise WorkerError("the topics are not as a worker needs them:\n  " + "\n  ".join(faults))
@@ -99,11 +105,14 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     if settings.metrics_port:
         _serve_metrics(settings)
     with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
-        app = build(settings, site, await topics.broadcast_sources(settings), data)
+        app, joining = build(settings, site, await topics.broadcast_sources(settings), data)
         await app.start()
-        ready()
-        crashed = asyncio.ensure_future(app.wait_until_stopped())
-        await asyncio.wait({asyncio.ensure_future(stop.wait()), crashed}, return_when=asyncio.FIRST_COMPLETED)
+        ends = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(app.wait_until_stopped())}
+        up = asyncio.ensure_future(joining.settled_in.wait())
+        await asyncio.wait({up, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        if up.done():
+            ready()
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         _end_hard_after(_GRACE_S)
         await app.stop()
         if app.crashed:

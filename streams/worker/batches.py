@@ -2,14 +2,15 @@
 
 A stock Faust agent costs more per message than the join does (four futures a record). The fetcher already holds lists,
 a partition at a time; only `Consumer._drain_messages` takes them apart. Here it hands those of the batch topics on
-whole; every other topic goes the ordinary way. Faust's internals are touched in this module alone.
+whole; every other topic goes the ordinary way. Faust's internals are touched in this module and in `committing`.
 
 Invariants:
 
 * A batch is either handled whole, and its end becomes the offset that may be committed, or it is dropped and the
   consumer sought back to this worker's own position: never dropped without seeking back.
 * Before partitions are given up, the batch in hand ends and what was handled is committed.
-* What a partition's memory holds is kept over a rebalance only if nobody else has read on meanwhile.
+* What a partition's memory holds is kept over a rebalance only if this worker had it in the generation just before;
+  else it is rebuilt, and nothing of it is read here until that is done.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
@@ -25,92 +27,184 @@ from faust.types import TP
 
 from streams.core.errors import RampwatchError
 from streams.core.events import Record
+from streams.worker.commits import Committed, metadata
+from streams.worker.committing import CommittingThread
+from streams.worker.fencing import WriterLost
+from streams.worker.rebuild import Ready
 from streams.worker.records import core_record
 
 _ASK_EVERY_S: Final = 1.0
 """How often the ends of quiet partitions are asked for: it bounds how late memory is released."""
+_NOTHING_S: Final = 0.05
+_AGAIN_S: Final = 1.0
+"""How long to wait where the broker could not help."""
 
 
 class BatchHandler(Protocol):
     """Who takes whole batches."""
 
     lock: asyncio.Lock
+    on_lost: Callable[[set[int]], None]
+    """Called, with the lock held, when somebody else may write what partitions have to say."""
+    settled_in: asyncio.Event
+    """Set when the first share of the partitions is taken over."""
 
     def pause(self) -> None:
-        """Nothing may be published until `begin`: whose the partitions are is being settled; the lock is held."""
+        """Nothing may be published until `resume`: whose the partitions are is being settled; the lock is held."""
+
+    def resume(self) -> None:
+        """What is kept may be published again; the lock is held."""
 
     def keep(self, numbers: set[int]) -> None:
         """No other partitions than these are this worker's now; the lock is held."""
 
-    def begin(self, numbers: set[int], moved: set[int], topics: Sequence[str]) -> None:
-        """These partitions are this worker's. Of those that ``moved``, somebody else has read meanwhile."""
+    def live(self) -> set[int]:
+        """The partitions that take records."""
 
-    async def batch(self, number: int, records: Sequence[Record]) -> None:
-        """Handle records of one partition of one topic; the lock is held. When it returns they may be committed."""
+    def committable_ms(self, number: int) -> int | None:
+        """The watermark that a commit may say of this partition; None while nothing may be committed."""
+
+    def take(self, number: int, records: Sequence[Record]) -> None:
+        """Take in records of one partition of one topic; the lock is held until `settle`."""
+
+    async def settle(self) -> None:
+        """End what the batches taken began; when it returns they may be committed."""
 
     def greatest_ms(self) -> dict[int, int]:
         """The greatest stamp seen so far on the inputs of each partition."""
 
-    def read_to_end(self, source: tuple[str, int], greatest_ms: Mapping[int, int]) -> None:
+    def read_to_end(self, source: tuple[str, int], position: int, greatest_ms: Mapping[int, int]) -> None:
         """This partition of a topic had nothing more to read when asked after ``greatest_ms``; the lock is held."""
 
     async def publish(self) -> None:
         """Say what changed and release what may go; the lock is held."""
+
+    async def close(self) -> None:
+        """Let go of everything; the lock is held."""
+
+
+class Recovery(Protocol):
+    """Who knows what the group has committed, and takes over partitions that are new here."""
+
+    async def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
+        """Where the group goes on; raises `KafkaError`."""
+
+    async def take_over(self, numbers: set[int], places: Mapping[TopicPartition, Committed], ready: Ready) -> None:
+        """Rebuild partitions, and call ``ready`` for each that may be read on; raises `KafkaError`, `WriterLost`."""
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's Kafka consumer with the seam for batches."""
 
     handler: BatchHandler
+    recovery: Recovery
     batch_topics: tuple[str, ...] = ()
     prefix: str = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as Faust's
         super().__init__(*args, **kwargs)
         self._position: dict[TP, int] = {}
-        self._handled: dict[TP, int] = {}
         self._left_at: dict[TP, int] = {}
+        self._generation = -1
         self._epoch = 0
+        self._settling_in: asyncio.Task[None] | None = None
+        self._uncommitted: dict[TP, int] = {}
+        self._said: dict[TP, str] = {}
         self._asked_at_s = 0.0
+
+    def _new_consumer_thread(self) -> CommittingThread:
+        return CommittingThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_stop(self) -> None:
+        """Stop taking over; commit what was handled, and give the partitions up."""
+        await self._stop_settling_in()
+        await super().on_stop()
+        async with self.handler.lock:
+            await self.handler.close()
 
     # ------------------------------------------------------------------ partitions come and go
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let the batch in hand end and commit it while the partitions are still this worker's."""
         self.stop_flow()
+        await self._stop_settling_in()
         async with self.handler.lock:
             # a commit under way took its offsets before the batch in hand ended
             await self.maybe_wait_for_commit_to_finish()
             await self.force_commit()
             self._epoch += 1
             self._left_at = self._position
-            self._position, self._handled = {}, {}
+            self._position, self._uncommitted, self._said = {}, {}, {}
+            self.handler.keep(self.handler.live())
             self.handler.pause()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Let go of what went elsewhere, also where nothing is left: then Faust seeks nothing and says no more."""
+        """Let go of what went elsewhere, or may have been there; also where nothing is left: then nothing is sought."""
         async with self.handler.lock:
-            self.handler.keep({tp.partition for tp in assigned if tp.topic in self.batch_topics})
+            mine = {tp for tp in assigned if tp.topic in self.batch_topics}
+            kept = generation_id == self._generation + 1
+            self._generation = generation_id
+            lost = {tp.partition for tp in mine if not kept or tp not in self._left_at}
+            self.handler.keep({tp.partition for tp in mine} - lost)
         await super().on_partitions_assigned(assigned, generation_id)
 
+        if not assigned:
+            self.handler.settled_in.set()
+
     async def perform_seek(self) -> None:
-        """Go to where the group has committed, and begin what is new here. Called once an assignment."""
-        self._epoch += 1
-        await super().perform_seek()
+        """Begin to settle in; Faust calls this once an assignment, and must not be kept waiting."""
+        await self._stop_settling_in()
         assigned = {ensure_TP(tp) for tp in self.assignment()}
         mine = {tp for tp in assigned if tp.topic in self.batch_topics}
         await self._check_together(mine)
-        begin = await self.earliest_offsets(*assigned) if assigned else {}
-        position = {tp: self._read_offset[tp] or begin[tp] for tp in assigned}
-        for tp, offset in position.items():
-            # a fetch under way may have moved the consumer on after the seek to the committed offset
-            self._thread.seek(tp, offset)
-        moved = {tp.partition for tp in mine if self._left_at.get(tp) != position[tp]}
         async with self.handler.lock:
-            self._position = position
-            names = [topic.removeprefix(self.prefix) for topic in self.batch_topics]
-            self.handler.begin({tp.partition for tp in mine}, moved, names)
+            kept = {tp for tp in mine if tp.partition in self.handler.live()} & self._left_at.keys()
+            self._go_on({tp: self._left_at[tp] for tp in kept - self._position.keys()})
+            self.handler.resume()
+        self._settling_in = asyncio.ensure_future(self._settle_in(assigned))
+
+    async def _settle_in(self, assigned: set[TP]) -> None:
+        """Find out where the group goes on, and take over what is new here; tries until it is done.
+
+        It may be cancelled at any time, so it asks nothing of the consumer's thread, which breaks at a call given up.
+        """
+        try:
+            while new := {tp for tp in assigned if tp not in self._position}:
+                try:
+                    await self._settle_in_once(new)
+                except (KafkaError, WriterLost) as error:
+                    self.log.warning("partitions cannot be taken over now (%s); trying again", error)
+                    await asyncio.sleep(_AGAIN_S)
+            self.handler.settled_in.set()
+        except Exception as error:  # whatever it is, a worker that reads nothing must not live on
+            await self.crash(error)
+
+    async def _settle_in_once(self, new: set[TP]) -> None:
+        places = await self.recovery.committed([TopicPartition(tp.topic, tp.partition) for tp in new])
+        rare = {tp for tp in new if tp.topic not in self.batch_topics}
+        async with self.handler.lock:
+            self._go_on({tp: places[tp].offset if tp in places else 0 for tp in rare})
+        numbers = {tp.partition for tp in new - rare}
+        if numbers:
+            await self.recovery.take_over(numbers, places, self._ready)
+
+    async def _ready(self, number: int, positions: Mapping[TopicPartition, int]) -> None:
+        async with self.handler.lock:
+            self._go_on({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
+
+    def _go_on(self, positions: Mapping[TP, int]) -> None:
+        """Read these partitions on from here; the lock is held."""
+        self._position.update(positions)
+        for tp, offset in positions.items():
+            self._read_offset[tp] = self._committed_offset[tp] = offset or None
+            self._thread.seek(tp, offset)
+
+    async def _stop_settling_in(self) -> None:
+        task, self._settling_in = self._settling_in, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            await asyncio.wait({task})
 
     async def _check_together(self, mine: set[TP]) -> None:
         """The same partitions of all batch topics must be here, or nothing joins and nobody notices."""
@@ -124,19 +218,57 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 )
             )
 
+    def drop(self, numbers: set[int]) -> None:
+        """Read these partitions no more and let the group settle anew, which takes them over; the lock is held."""
+        for tp in [tp for tp in self._position if tp.topic in self.batch_topics and tp.partition in numbers]:
+            del self._position[tp]
+        self._thread.settle_anew()
+
     # ------------------------------------------------------------------ what may be committed
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:  # noqa: ANN401 - as Faust's
         yield from super()._filter_tps_with_pending_acks(topics)
-        yield from list(self._handled)
+        yield from [tp for tp in self._position if tp.topic in self.batch_topics or tp in self._uncommitted]
 
     def _new_offset(self, tp: TP) -> int | None:
         if tp.topic in self.batch_topics:
-            return self._handled.get(tp)
+            may = self.handler.committable_ms(tp.partition) is not None
+            return self._position.get(tp) if may else None
         offset: int | None = super()._new_offset(tp)
-        return offset
+        return max(offset or 0, self._uncommitted.get(tp, 0)) or None
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        moved: bool = super()._should_commit(tp, offset)
+        return moved or (tp.topic in self.batch_topics and self.metadata_of(tp) != self._said.get(tp))
+
+    def metadata_of(self, tp: TP) -> str:
+        """Return what a commit says of this partition beside the offset."""
+        watermark_ms = self.handler.committable_ms(tp.partition) if tp.topic in self.batch_topics else None
+        return "" if watermark_ms is None else metadata(watermark_ms)
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Commit; what cannot be committed now is tried again with the next."""
+        before = {tp: self._committed_offset.get(tp) for tp in offsets}
+        said = {tp: self.metadata_of(tp) for tp in offsets}
+        done: bool = await super()._commit_offsets(offsets, start_new_transaction)
+        if done:
+            self._said.update(said)
+            for tp in offsets:
+                self._uncommitted.pop(tp, None)
+        else:
+            self._committed_offset.update(before)
+            self._uncommitted.update({tp: offset for tp, offset in offsets.items() if tp in self._position})
+        return done
 
     # ------------------------------------------------------------------ the drain
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ANN401 - Faust's
+        """Fetch from those of the active partitions that this worker knows where to read on."""
+        known = (active_partitions or set()) & self._position.keys()
+        if not known:
+            await asyncio.sleep(_NOTHING_S)
+            return {}
+        return await super()._getmany(known, timeout)
 
     async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 - as Faust's
         try:
@@ -150,29 +282,35 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def _drain_once(self) -> None:
         epoch, generation = self._epoch, self.app.consumer_generation_id
-        records, active = await self._wait_next_records(1.0)
-        for tp, rows in (records or {}).items():
-            tp = ensure_TP(tp)
-            if tp.topic not in self.batch_topics:
-                await self._one_by_one(tp, rows, epoch, generation)
-                continue
+        fetched, active = await self._wait_next_records(1.0)
+        records = {ensure_TP(tp): rows for tp, rows in (fetched or {}).items()}
+        batches = {tp: rows for tp, rows in records.items() if tp.topic in self.batch_topics}
+        if batches:
             async with self.handler.lock:
-                if self._current(epoch, generation) and active and tp in active and tp in self._position:
-                    await self._whole(tp, rows)
-                elif tp in self._position:
+                mine = batches.keys() & self._position.keys()
+                now = mine & active if self._current(epoch, generation) and active else set()
+                for tp in mine - now:
                     self._thread.seek(tp, self._position[tp])
+                await self._whole({tp: batches[tp] for tp in now})
+        for tp in records.keys() - batches.keys():
+            await self._one_by_one(tp, records[tp], epoch, generation)
 
     def _current(self, epoch: int, generation: int) -> bool:
         """Whether what was fetched then may be handled now."""
         return bool(epoch == self._epoch and generation == self.app.consumer_generation_id and self.flow_active)
 
-    async def _whole(self, tp: TP, rows: Sequence[Any]) -> None:
-        await self.handler.batch(
-            tp.partition,
-            [core_record(self.prefix, r.topic, r.partition, r.offset, r.timestamp, r.value, r.headers) for r in rows],
-        )
-        self._position[tp] = self._handled[tp] = rows[-1].offset + 1
-        self._read_offset[tp] = rows[-1].offset
+    async def _whole(self, batches: Mapping[TP, Sequence[Any]]) -> None:
+        for tp, rows in batches.items():
+            self.handler.take(tp.partition, [self._record(row) for row in rows])
+        await self.handler.settle()
+        for tp, rows in batches.items():
+            # a partition may have been dropped meanwhile
+            if tp in self._position:
+                self._position[tp] = rows[-1].offset + 1
+                self._read_offset[tp] = rows[-1].offset
+
+    def _record(self, row: Any) -> Record:  # noqa: ANN401 - Faust has no types
+        return core_record(self.prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
 
     async def _one_by_one(self, tp: TP, rows: Sequence[Any], epoch: int, generation: int) -> None:
         """Hand records to the ordinary agents as the stock consumer does, gaps in the offsets noted."""
@@ -208,19 +346,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         async with self.handler.lock:
             if epoch != self._epoch:
                 return
-            for tp in mine:
-                position = self._position[tp]
-                if max(position, fetched[tp]) >= ends.get(tp, position + 1):
-                    self.handler.read_to_end((tp.topic.removeprefix(self.prefix), tp.partition), before)
+            for tp in self._position.keys() & set(mine):
+                position = max(self._position[tp], fetched[tp])
+                if position >= ends.get(tp, position + 1):
+                    self.handler.read_to_end((tp.topic.removeprefix(self.prefix), tp.partition), position, before)
             await self.handler.publish()
 
 
-def batch_transport(
-    app: Any,  # noqa: ANN401 - Faust has no types
-    topics: Sequence[str],
-    prefix: str,
-    handler: Callable[[], BatchHandler],
-) -> Any:  # noqa: ANN401 - Faust has no types
+def batch_transport(app: Any, topics: Sequence[str], prefix: str, handler: BatchHandler, recovery: Recovery) -> Any:  # noqa: ANN401 - Faust has no types
     """Return a transport for ``app`` whose consumer hands whole batches of ``topics`` to the handler."""
 
     class Consumer(BatchConsumer):
@@ -228,8 +361,10 @@ def batch_transport(
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as Faust's
             super().__init__(*args, **kwargs)
-            self.handler = handler()
+            self.handler = handler
+            self.recovery = recovery
             self.prefix = prefix
+            handler.on_lost = self.drop
 
     class Transport(driver.Transport):  # type: ignore[misc]
         pass

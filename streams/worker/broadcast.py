@@ -13,6 +13,7 @@ from mode import Service
 from streams.core.events import Outcome, Record, Refused
 from streams.settings import Settings
 from streams.worker.joining import Joining
+from streams.worker.partition import Source
 from streams.worker.records import core_record
 
 _POLL_MS: Final = 200
@@ -57,17 +58,20 @@ class BroadcastReader(Service):  # type: ignore[misc]
             before = self._joining.greatest_ms()
             rows = await self._consumer.getmany(timeout_ms=_POLL_MS)
             records = [self._record(row) for batch in rows.values() for row in batch]
-            ended = await self._ended()
             async with self._joining.lock:
                 self._feed(records)
-                for source in ended:
-                    self._joining.read_to_end(source, before)
                 await self._joining.publish()
             async with self._moved:
                 self._moved.notify_all()
+            ended = await self._ended()
+            if ended:
+                async with self._joining.lock:
+                    for source, position in ended:
+                        self._joining.read_to_end(source, position, before)
+                    await self._joining.publish()
 
-    async def _ended(self) -> list[tuple[str, int]]:
-        """Return the partitions that hold nothing behind what is in hand; asked for now and then, also under load."""
+    async def _ended(self) -> list[tuple[Source, int]]:
+        """Return the partitions that are read to their ends, and these; asked for now and then, also under load."""
         loop_time_s = asyncio.get_running_loop().time()
         if loop_time_s - self._asked_at_s < _ASK_EVERY_S:
             return []
@@ -75,11 +79,11 @@ class BroadcastReader(Service):  # type: ignore[misc]
         try:
             tps = list(self._consumer.assignment())
             ends = await self._consumer.end_offsets(tps)
-            at_end = [tp for tp in tps if await self._consumer.position(tp) >= ends[tp]]
+            at = {tp: await self._consumer.position(tp) for tp in tps}
         except KafkaError as error:
             self.log.warning("the ends of the rare topics are not known now (%s); asking again", type(error).__name__)
             return []
-        return [(tp.topic.removeprefix(self._prefix), tp.partition) for tp in at_end]
+        return [((tp.topic.removeprefix(self._prefix), tp.partition), at[tp]) for tp in tps if at[tp] >= ends[tp]]
 
     def _record(self, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
         return core_record(self._prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
@@ -94,7 +98,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
             except Refused as refused:
                 outcome = refused.outcome
             self._outcomes.setdefault(source, _Outcomes(record.offset)).add(record.offset, outcome)
-            self._joining.passed(source, record.stamp_ms)
+            self._joining.passed(source, record.offset + 1, record.stamp_ms)
 
     async def outcome(self, topic: str, partition: int, offset: int) -> Outcome:
         """Return what the record at this place counts as; waits until it has been read here."""

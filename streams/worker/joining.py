@@ -1,39 +1,29 @@
-"""The worker's engines, one a partition, and what goes in and out of them.
+"""The partitions that this worker has now, and what goes in and out of them.
 
 Invariants:
 
-* An incident's changes are published before the memory they came from is released, and before the offsets of the
-  records they came from may be committed.
-* All of that happens under one lock, so that the revisions of an incident leave in their order.
-* The watermark of a partition moves only by what was read, or by an end that was asked for afterwards.
+* Taking in and publishing happen under one lock, so that the revisions of an incident leave in their order.
+* A partition whose writer is lost is dropped at once, with its memory: somebody else may have it already.
+* Shots and actions reach every partition, those that are being rebuilt and those that come later included.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streams import metrics
 from streams.core.broadcast import Broadcast
 from streams.core.engine import Engine
-from streams.core.events import Outcome, Record, Refused
+from streams.core.events import JOINED, LinkedIncident, Outcome, Record, Refused
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
 from streams.core.site import Site
 from streams.core.windows import NEVER, Watermark
+from streams.worker.fencing import IncidentWriter, WriterLost
 from streams.worker.outputs import Outputs
-
-Source = tuple[str, int]
-"""A topic, without its prefix, and a partition of it."""
-
-
-class _Partition:
-    """One partition's engine and its watermark."""
-
-    def __init__(self, engine: Engine, watermark: Watermark) -> None:
-        self.engine = engine
-        self.watermark = watermark
+from streams.worker.partition import Partition, Source
 
 
 class Joining:
@@ -44,63 +34,115 @@ class Joining:
     ) -> None:
         """``shared``: the partitions of the broadcast topics, which are inputs of every engine."""
         self._site = site
-        self._rules = rules
         self._calibration = calibration
         self._outputs = outputs
-        self._partitions: dict[int, _Partition] = {}
-        self._passed: dict[Source, int] = {}
+        self._partitions: dict[int, Partition] = {}
+        self._passed: dict[Source, tuple[int, int]] = {}
+        """Of each broadcast partition: the position it was read up to, and the greatest stamp so far."""
+        self._refusals: list[tuple[Record, Refused]] = []
         self._paused = False
+        self._closing: set[asyncio.Future[None]] = set()
+        self.rules = rules
         self.shared: frozenset[Source] = frozenset(shared)
         self.intake = Intake(site, rules)
         self.broadcast = Broadcast(rules)
         self.lock = asyncio.Lock()
+        self.settled_in = asyncio.Event()
+        """Set when the first share of the partitions is taken over."""
+        self.on_lost: Callable[[set[int]], None] = lambda _: None
+        """Told which partitions were dropped because their writers are lost; the lock is held."""
+
+    # ------------------------------------------------------------------ partitions come and go
 
     def pause(self) -> None:
-        """Publish nothing until `begin`: whose the partitions are is being settled."""
+        """Publish nothing until `resume`: whose the partitions are is being settled."""
         self._paused = True
 
-    def keep(self, numbers: set[int]) -> None:
-        """Let go of the engines of partitions that went elsewhere."""
-        for gone in self._partitions.keys() - numbers:
-            del self._partitions[gone]
-
-    def begin(self, numbers: set[int], moved: set[int], topics: Sequence[str]) -> None:
-        """Begin the engines of partitions that are new here, or that somebody else has read on meanwhile."""
-        self.keep(numbers - moved)
-        for number in numbers - self._partitions.keys():
-            sources = self.shared | {(topic, number) for topic in topics}
-            partition = _Partition(
-                Engine(self._site, self._rules, self._calibration),
-                Watermark(frozenset(sources), self._rules.stamp_slack_ms),
-            )
-            for admitted in self.broadcast.history():
-                partition.engine.hear(admitted)
-            for source, stamp_ms in self._passed.items():
-                partition.watermark.seen(source, stamp_ms)
-            self._partitions[number] = partition
+    def resume(self) -> None:
+        """Publish again."""
         self._paused = False
+
+    def keep(self, numbers: Iterable[int]) -> None:
+        """Let go of all other partitions than these."""
+        for gone in self._partitions.keys() - set(numbers):
+            self._close(self._partitions.pop(gone))
+        self._count()
+
+    def live(self) -> set[int]:
+        """Return the partitions that take records and speak."""
+        return {number for number, partition in self._partitions.items() if partition.is_live}
+
+    def begin(
+        self,
+        number: int,
+        writer: IncidentWriter,
+        noted_ends: Mapping[Source, int],
+        judged_to_ms: int,
+        said: Iterable[LinkedIncident],
+    ) -> Partition:
+        """Return a partition that begins here, silent: it knows what was said, and hears shots and actions from now."""
+        self.keep(self._partitions.keys() - {number})
+        sources = self.shared | {(topic, number) for topic in JOINED}
+        partition = Partition(
+            number,
+            Engine(self._site, self.rules, self._calibration, judged_to_ms),
+            Watermark(sources, self.rules.stamp_slack_ms),
+            writer,
+            noted_ends,
+            judged_to_ms,
+        )
+        for incident in said:
+            partition.engine.restore(incident)
+        for admitted in self.broadcast.history():
+            partition.engine.hear(admitted)
+        for source, (position, stamp_ms) in self._passed.items():
+            partition.watermark.seen(source, stamp_ms)
+            partition.reached(source, position)
+        self._partitions[number] = partition
+        self._count()
+        return partition
+
+    def _count(self) -> None:
+        metrics.PARTITIONS.set(len(self._partitions))
+        ready = [p for p in self._partitions.values() if p.is_live and not p.is_behind]
+        metrics.PARTITIONS_READY.set(len(ready))
+
+    def _close(self, partition: Partition) -> None:
+        closing = asyncio.ensure_future(partition.writer.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Let go of all partitions and give their connections back."""
+        self.keep(())
+        await asyncio.gather(*self._closing)
+
+    def committable_ms(self, number: int) -> int | None:
+        """Return the watermark that a commit may say of this partition; None while nothing may be committed."""
+        partition = self._partitions.get(number)
+        if partition is None or not partition.is_live or partition.is_behind:
+            return None
+        return partition.settled_ms
 
     # ------------------------------------------------------------------ in
 
-    async def batch(self, number: int, records: Sequence[Record]) -> None:
-        """Take in records of one partition of a joined topic and publish what they change; the lock is held."""
+    def take(self, number: int, records: Sequence[Record]) -> None:
+        """Take in records of one partition of a joined topic, one or more; the lock is held until `settle`."""
         partition = self._partitions[number]
-        refusals: list[tuple[Record, Refused]] = []
         for record in records:
-            outcome = self._joined(partition, record, refusals)
+            outcome = self._joined(partition, record)
             metrics.RECORDS.labels(record.topic, outcome).inc()
         last = records[-1]
-        partition.watermark.seen((last.topic, number), max(record.stamp_ms for record in records))
-        if refusals:
-            await self._outputs.dead_letters(refusals)
-        await self._publish(number, partition)
+        source = (last.topic, number)
+        partition.watermark.seen(source, max(record.stamp_ms for record in records))
+        partition.reached(source, last.offset + 1)
 
-    def _joined(self, partition: _Partition, record: Record, refusals: list[tuple[Record, Refused]]) -> Outcome:
+    def _joined(self, partition: Partition, record: Record) -> Outcome:
         try:
             return partition.engine.join(self.intake.admit(record))
         except Refused as refused:
             metrics.DEAD_LETTERS.labels(record.topic, refused.reason).inc()
-            refusals.append((record, refused))
+            self._refusals.append((record, refused))
             return refused.outcome
 
     def hear(self, admitted: Admitted) -> None:
@@ -108,11 +150,13 @@ class Joining:
         for partition in self._partitions.values():
             partition.engine.hear(admitted)
 
-    def passed(self, source: Source, stamp_ms: int) -> None:
-        """Note that a broadcast topic has been read up to a record with this stamp, whatever became of it."""
-        self._passed[source] = max(stamp_ms, self._passed.get(source, stamp_ms))
+    def passed(self, source: Source, position: int, stamp_ms: int) -> None:
+        """Note up to where a broadcast topic has been read, and the stamp of its last record, whatever became of it."""
+        _, before_ms = self._passed.get(source, (0, NEVER))
+        self._passed[source] = (position, max(before_ms, stamp_ms))
         for partition in self._partitions.values():
             partition.watermark.seen(source, stamp_ms)
+            partition.reached(source, position)
 
     # ------------------------------------------------------------------ the ends of inputs
 
@@ -120,27 +164,45 @@ class Joining:
         """Return the greatest stamp seen so far on the inputs of each partition: note it, then ask for ends."""
         return {number: partition.watermark.greatest_ms for number, partition in self._partitions.items()}
 
-    def read_to_end(self, source: Source, greatest_ms: Mapping[int, int]) -> None:
-        """Note that ``source`` had nothing more to read when the ends were asked for after ``greatest_ms``."""
-        topic, number = source
+    def read_to_end(self, source: Source, position: int, greatest_ms: Mapping[int, int]) -> None:
+        """Note that ``source`` had nothing more to read when the ends were asked for after ``greatest_ms``.
+
+        ``position``: that end, which may lie behind markers that nobody is given.
+        """
+        if source in self.shared:
+            self._passed[source] = (position, self._passed.get(source, (0, NEVER))[1])
         for mine, partition in self._partitions.items():
-            if source in self.shared or number == mine:
-                partition.watermark.read_to_end((topic, number), greatest_ms.get(mine, NEVER))
+            if source in self.shared or (source[1] == mine and partition.is_live):
+                partition.watermark.read_to_end(source, greatest_ms.get(mine, NEVER))
+                partition.reached(source, position)
 
     # ------------------------------------------------------------------ out
+
+    async def settle(self) -> None:
+        """Send away what could not be used, then publish: after that all that was taken in may be committed."""
+        if self._refusals:
+            await self._outputs.dead_letters(self._refusals)
+            self._refusals = []
+        await self.publish()
 
     async def publish(self) -> None:
         """Publish what changed in any partition and release what may go; the lock is held."""
         if self._paused:
             return
-        for number, partition in list(self._partitions.items()):
-            await self._publish(number, partition)
+        live = [partition for partition in self._partitions.values() if partition.is_live]
+        lost = {number for number in await asyncio.gather(*map(self._published, live)) if number is not None}
+        if lost:
+            self.keep(self._partitions.keys() - lost)
+            self.on_lost(lost)
+        self._count()
         metrics.READS_KEPT.set(sum(partition.engine.reads_kept for partition in self._partitions.values()))
         if self._partitions:
             self.broadcast.release(min(p.watermark.value_ms for p in self._partitions.values()))
 
-    async def _publish(self, number: int, partition: _Partition) -> None:
-        changed = partition.engine.changes()
-        if changed:
-            await self._outputs.incidents(number, changed)
-        partition.engine.release(partition.watermark.value_ms)
+    async def _published(self, partition: Partition) -> int | None:
+        """Publish what a partition has to say; return its number if its writer is lost."""
+        try:
+            await partition.publish()
+        except WriterLost:
+            return partition.number
+        return None

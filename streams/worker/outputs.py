@@ -1,53 +1,54 @@
-"""What a worker writes: linked incidents and dead letters, through Faust's producer."""
+"""What a worker writes beside its incidents: dead letters, through Faust's producer."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from streams import metrics
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
+
 from streams.core.deadletters import dead_letter_headers, dead_letter_key
-from streams.core.events import DEAD_LETTERS, ENCODER, INCIDENTS, LinkedIncident, Record, Refused
+from streams.core.events import DEAD_LETTERS, Record, Refused
 from streams.settings import Settings
 
 DEAD_LETTER_BYTES_MAX: Final = 16 * 2**20
 """Of a record's own bytes. A record larger than its topic takes came compressed, and so does its dead letter."""
 
 
+_AGAIN_S: Final = 1.0
+
+log = logging.getLogger("rampwatch.worker")
+
+
 class Outputs:
-    """Publishes what the engines say; every call returns when the broker has it."""
+    """Publishes what could not be used; every call returns when the broker has it."""
 
     def __init__(self, app: Any, settings: Settings, digest: str) -> None:  # noqa: ANN401 - Faust has no types
         self._app = app
         self._prefix = settings.prefix
-        self._headers = {"rampwatch-digest": digest.encode()}
+        self.headers: Final = {"rampwatch-digest": digest.encode()}
         if settings.prefix:
-            self._headers["rampwatch-replay"] = settings.prefix.encode()
-
-    async def incidents(self, partition: int, incidents: Sequence[LinkedIncident]) -> None:
-        """Publish revisions to one partition, in their order."""
-        topic = self._prefix + INCIDENTS
-        await self._send_all([(topic, i.incident_id, ENCODER.encode(i), partition, self._headers) for i in incidents])
-        for incident in incidents:
-            metrics.INCIDENTS.labels(incident.status).inc()
+            self.headers["rampwatch-replay"] = settings.prefix.encode()
 
     async def dead_letters(self, refusals: Sequence[tuple[Record, Refused]]) -> None:
-        """Publish records that could not be used, as they came."""
-        topic = self._prefix + DEAD_LETTERS
-        await self._send_all(
-            [
-                (topic, dead_letter_key(record), _kept(record), None, self._headers | _as_bytes(record, refused))
-                for record, refused in refusals
-            ]
-        )
-
-    async def _send_all(self, rows: Sequence[tuple[str, str, bytes, int | None, dict[str, bytes]]]) -> None:
-        producer = await self._app.maybe_start_producer()
-        sent = [
-            await producer.send(topic, key.encode(), value, partition, None, list(headers.items()))
-            for topic, key, value, partition, headers in rows
+        """Publish records that could not be used, as they came; tries until the broker has them."""
+        rows = [
+            (dead_letter_key(record).encode(), _kept(record), list((self.headers | _as_bytes(record, refused)).items()))
+            for record, refused in refusals
         ]
+        while True:
+            try:
+                return await self._send_all(self._prefix + DEAD_LETTERS, rows)
+            except (KafkaError, ProducerSendError) as error:
+                log.warning("the broker takes no dead letters now (%s); trying again", type(error).__name__)
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _send_all(self, topic: str, rows: Sequence[tuple[bytes, bytes, list[tuple[str, bytes]]]]) -> None:
+        producer = await self._app.maybe_start_producer()
+        sent = [await producer.send(topic, key, value, None, None, headers) for key, value, headers in rows]
         await asyncio.gather(*sent)
 
 

@@ -1,0 +1,106 @@
+"""A worker that takes over knows what the one before it knew, and says nothing twice and nothing less."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from streams.broker import LocalBroker
+from streams.core.events import HITS, INCIDENTS, READS, SHOTS
+
+from .conftest import GivenBroker
+from .driving import await_handled, eventually, last_incidents, publish, read_topic, replayed, topics_of, worker
+from .test_worker import EVENING_MS, MINUTE_MS, pair, pair_id, playable, world
+
+Broker = LocalBroker | GivenBroker
+HOUR_MS = 60 * MINUTE_MS
+
+
+def said(settings: Any) -> list[tuple[str, int]]:
+    """Each revision that was published, in the order of the partition: incident and number."""
+    rows = read_topic(settings, INCIDENTS)
+    return [(row.key.decode(), msgspec.json.decode(row.value)["revision"]) for row in rows]
+
+
+def assert_revisions_go_on(settings: Any) -> None:
+    """No revision is repeated, none goes back, none is left out."""
+    last: dict[str, int] = {}
+    for incident, revision in said(settings):
+        assert revision == last.get(incident, 0) + 1, f"{incident}: revision {revision} after {last.get(incident)}"
+        last[incident] = revision
+
+
+@pytest.mark.parametrize("cut", [0.2, 0.5, 0.8])
+def test_a_world_cut_by_a_kill_ends_as_if_the_worker_had_never_died(
+    broker: Broker, prefix: str, tmp_path: Path, cut: float
+) -> None:
+    records = world(EVENING_MS)
+    middle = round(len(records) * cut)
+    with topics_of(broker.address, prefix) as settings:
+        with worker(settings, tmp_path, name="first") as first:
+            publish(settings, records[:middle])
+            eventually([first], lambda: len(last_incidents(settings)) > 0, "nothing was said")
+            first.process.kill()
+        publish(settings, records[middle : middle + 500])
+        with worker(settings, tmp_path, name="second") as second:
+            publish(settings, records[middle + 500 :])
+            await_handled(settings, second)
+            assert second.stop()[0] == 0
+        expected = replayed(settings, tmp_path)
+        assert expected.differences == []
+        assert expected.incidents > 10
+        assert_revisions_go_on(settings)
+
+
+def test_what_was_said_before_a_restart_is_neither_repeated_nor_taken_back(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    with topics_of(broker.address, prefix) as settings:
+        with worker(settings, tmp_path) as first:
+            publish(settings, pair("early", EVENING_MS, "SIM 101"))
+            await_handled(settings, first)
+            first.stop()
+        before = said(settings)
+        assert before == [(pair_id("early", "SIM 101"), 1)]
+        with worker(settings, tmp_path) as second:
+            publish(settings, pair("late", EVENING_MS + HOUR_MS, "SIM 202"))
+            await_handled(settings, second)
+            second.stop()
+        assert sorted(said(settings)) == sorted([*before, (pair_id("late", "SIM 202"), 1)])
+
+
+def test_a_read_before_a_restart_and_a_hit_and_a_shot_after_it_make_an_incident(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    by_topic = {record.topic: record for record in pair("apart", EVENING_MS, "SIM 303")}
+    with topics_of(broker.address, prefix) as settings:
+        for topic in (READS, SHOTS, HITS):
+            with worker(settings, tmp_path) as running:
+                publish(settings, [by_topic[topic]])
+                await_handled(settings, running)
+                running.process.kill()
+        assert list(last_incidents(settings)) == [pair_id("apart", "SIM 303")]
+
+
+def test_a_revision_of_a_shot_after_a_restart_changes_the_incident_said_before(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    records = pair("moved", EVENING_MS, "SIM 404")
+    shot = json.loads(next(record.value for record in records if record.topic == SHOTS))
+    dismissed = playable(SHOTS, EVENING_MS + 20 * MINUTE_MS, "S-moved", **shot | {"revision": 1, "status": "dismissed"})
+    with topics_of(broker.address, prefix) as settings:
+        with worker(settings, tmp_path) as first:
+            publish(settings, records)
+            await_handled(settings, first)
+            first.process.kill()
+        with worker(settings, tmp_path) as second:
+            publish(settings, [dismissed])
+            await_handled(settings, second)
+            second.stop()
+        (incident,) = last_incidents(settings).values()
+        assert (incident["revision"], incident["status"]) == (2, "retracted")
+        assert incident["sightings"] == []
