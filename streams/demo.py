@@ -199,6 +199,12 @@ class _Worker:
             said = self._log.read_text("utf-8", "replace")[-2000:].strip()
             raise RampwatchError(f"the worker has ended with code {self._process.exit_code}; it said:\n{said}")
 
+    async def up(self) -> None:
+        """Wait until it has taken over its partitions; raises `RampwatchError` if it ends before."""
+        while b"worker up" not in self._log.read_bytes():
+            self.look()
+            await asyncio.sleep(0.1)
+
 
 @asynccontextmanager
 async def _worker(settings: Settings) -> AsyncIterator[_Worker]:
@@ -230,6 +236,7 @@ async def _through_kafka(
         enable_auto_commit=False,
     )
     printed.begin(f"through Kafka at {settings.broker}, {_pace_told(scene, speed)}", say)
+    await worker.up()
     player = asyncio.ensure_future(play(records, settings.broker, settings.prefix, speed, scene.lively_from_ms))
     try:
         await consumer.start()
