@@ -49,6 +49,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(min_length=1, description="address of the Prometheus endpoint; this machine alone unless told")
     ] = "127.0.0.1"
     metrics_port: Annotated[int, Meta(ge=0, le=65_535, description="of the Prometheus endpoint; 0: none")] = 0
+    stalled_after_ms: Annotated[
+        int, Meta(ge=1_000, le=2**53, description="a worker that had work and committed none for this long ends itself")
+    ] = 120_000
     join: JoinRules = JoinRules()
 
 

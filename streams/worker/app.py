@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 
 import faust
 from aiokafka.errors import KafkaError
-from prometheus_client import start_http_server
 
-from streams import metrics
 from streams.calibration import load_calibration
 from streams.core.digest import answers_digest
 from streams.core.errors import RampwatchError
@@ -25,6 +23,7 @@ from streams.worker import topics
 from streams.worker.agents import declare_agents
 from streams.worker.batches import batch_transport
 from streams.worker.broadcast import BroadcastReader
+from streams.worker.health import Pages, Pulse, serve
 from streams.worker.joining import Joining
 from streams.worker.outputs import DEAD_LETTER_BYTES_MAX, Outputs
 from streams.worker.partition import Source
@@ -40,10 +39,13 @@ class WorkerError(RampwatchError):
     """A worker that cannot start; the message says what to do."""
 
 
-def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -> tuple[faust.App, Joining]:
+def build(
+    settings: Settings, site: Site, shared: Sequence[Source], data: str, pulse: Pulse
+) -> tuple[faust.App, Joining]:
     """Return the Faust app of a worker and what it joins with; call it inside the running loop.
 
-    ``shared``: the partitions of the broadcast topics; ``data``: an empty folder of its own.
+    ``shared``: the partitions of the broadcast topics; ``data``: an empty folder of its own; ``pulse``: told
+    of progress.
     """
     app = faust.App(
         settings.prefix + settings.group,
@@ -66,13 +68,13 @@ def build(settings: Settings, site: Site, shared: Sequence[Source], data: str) -
         autodiscover=False,
     )
     calibration = load_calibration()
-    outputs = Outputs(app, settings, answers_digest(site, settings.join, calibration))
+    outputs = Outputs(app, settings, answers_digest(site, settings.join, calibration), pulse)
     joining = Joining(site, settings.join, calibration, outputs, shared)
     names = [settings.prefix + topic for topic in JOINED]
-    recovery = Recovery(settings, joining, outputs.headers)
+    recovery = Recovery(settings, joining, outputs.headers, pulse)
     # before the first agent is declared: declaring one builds the transport
-    app.transport = batch_transport(app, names, settings.prefix, joining, recovery)
-    reader = BroadcastReader(settings, joining, loop=app.loop, beacon=app.beacon)
+    app.transport = batch_transport(app, names, settings.prefix, joining, recovery, pulse)
+    reader = BroadcastReader(settings, joining, pulse, loop=app.loop, beacon=app.beacon)
     app.service(_given(reader))
     for name in names:
         app.topics.add(app.topic(name, value_type=bytes, value_serializer="raw"))
@@ -102,12 +104,13 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if settings.metrics_port:
-        _serve_metrics(settings)
     with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
-        app, joining = build(settings, site, await topics.broadcast_sources(settings), data)
+        pulse = Pulse(settings.stalled_after_ms)
+        app, joining = build(settings, site, await topics.broadcast_sources(settings), data, pulse)
+        if settings.metrics_port:
+            _serve(settings, Pages(pulse, lambda: joining.is_ready))
         await app.start()
-        ends = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(app.wait_until_stopped())}
+        ends = [asyncio.ensure_future(end) for end in (stop.wait(), app.wait_until_stopped(), _stalled(pulse))]
         up = asyncio.ensure_future(joining.settled_in.wait())
         await asyncio.wait({up, *ends}, return_when=asyncio.FIRST_COMPLETED)
         if up.done():
@@ -117,6 +120,14 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
         await app.stop()
         if app.crashed:
             raise WorkerError(_why(app.crash_reason))
+        if pulse.is_stalled:
+            raise WorkerError(f"no progress in {pulse.age_s:.0f} s though there is work; the partitions go to another")
+
+
+async def _stalled(pulse: Pulse) -> None:
+    """Return when the worker has had work, and no progress, for too long."""
+    while not pulse.is_stalled:
+        await asyncio.sleep(1)
 
 
 def _why(reason: BaseException) -> str:
@@ -125,9 +136,9 @@ def _why(reason: BaseException) -> str:
     return f"the worker broke down ({what}); its partitions go to another"
 
 
-def _serve_metrics(settings: Settings) -> None:
+def _serve(settings: Settings, pages: Pages) -> None:
     try:
-        start_http_server(settings.metrics_port, settings.metrics_host, registry=metrics.REGISTRY)
+        serve(settings.metrics_host, settings.metrics_port, pages)
     except OSError as error:
         address = f"{settings.metrics_host}:{settings.metrics_port}"
         raise WorkerError(

@@ -30,6 +30,7 @@ from streams.core.events import Record
 from streams.worker.commits import Committed, metadata
 from streams.worker.committing import CommittingThread
 from streams.worker.fencing import WriterLost
+from streams.worker.health import Pulse
 from streams.worker.rebuild import Ready
 from streams.worker.records import core_record
 
@@ -98,6 +99,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     handler: BatchHandler
     recovery: Recovery
+    pulse: Pulse
     batch_topics: tuple[str, ...] = ()
     prefix: str = ""
 
@@ -175,6 +177,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                     await self._settle_in_once(new)
                 except (KafkaError, WriterLost) as error:
                     self.log.warning("partitions cannot be taken over now (%s); trying again", error)
+                    self.pulse.beat()
                     await asyncio.sleep(_AGAIN_S)
             self.handler.settled_in.set()
         except Exception as error:  # whatever it is, a worker that reads nothing must not live on
@@ -252,6 +255,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         said = {tp: self.metadata_of(tp) for tp in offsets}
         done: bool = await super()._commit_offsets(offsets, start_new_transaction)
         if done:
+            self.pulse.beat()
             self._said.update(said)
             for tp in offsets:
                 self._uncommitted.pop(tp, None)
@@ -342,6 +346,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             fetched = {tp: await self.position(tp) or 0 for tp in mine}
         except KafkaError as error:
             self.log.warning("the ends of partitions are not known now (%s); asking again", type(error).__name__)
+            self.pulse.beat()
             return
         async with self.handler.lock:
             if epoch != self._epoch:
@@ -351,9 +356,18 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 if position >= ends.get(tp, position + 1):
                     self.handler.read_to_end((tp.topic.removeprefix(self.prefix), tp.partition), position, before)
             await self.handler.publish()
+            if all(self._position[tp] >= ends.get(tp, 0) for tp in mine if tp in self._position):
+                self.pulse.beat()  # there is nothing to commit
 
 
-def batch_transport(app: Any, topics: Sequence[str], prefix: str, handler: BatchHandler, recovery: Recovery) -> Any:  # noqa: ANN401 - Faust has no types
+def batch_transport(
+    app: Any,  # noqa: ANN401 - Faust has no types
+    topics: Sequence[str],
+    prefix: str,
+    handler: BatchHandler,
+    recovery: Recovery,
+    pulse: Pulse,
+) -> Any:  # noqa: ANN401 - Faust has no types
     """Return a transport for ``app`` whose consumer hands whole batches of ``topics`` to the handler."""
 
     class Consumer(BatchConsumer):
@@ -363,6 +377,7 @@ def batch_transport(app: Any, topics: Sequence[str], prefix: str, handler: Batch
             super().__init__(*args, **kwargs)
             self.handler = handler
             self.recovery = recovery
+            self.pulse = pulse
             self.prefix = prefix
             handler.on_lost = self.drop
 

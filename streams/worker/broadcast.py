@@ -12,6 +12,7 @@ from mode import Service
 
 from streams.core.events import Outcome, Record, Refused
 from streams.settings import Settings
+from streams.worker.health import Pulse
 from streams.worker.joining import Joining
 from streams.worker.partition import Source
 from streams.worker.records import core_record
@@ -24,8 +25,9 @@ _ASK_EVERY_S: Final = 1.0
 class BroadcastReader(Service):  # type: ignore[misc]
     """Feeds all shots and actions to every engine, and knows what each record of theirs counts as."""
 
-    def __init__(self, settings: Settings, joining: Joining, **kwargs: Any) -> None:  # noqa: ANN401 - as mode's
+    def __init__(self, settings: Settings, joining: Joining, pulse: Pulse, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(**kwargs)
+        self._pulse = pulse
         self._prefix = settings.prefix
         self._broker = settings.broker
         self._joining = joining
@@ -61,6 +63,8 @@ class BroadcastReader(Service):  # type: ignore[misc]
             async with self._joining.lock:
                 self._feed(records)
                 await self._joining.publish()
+            if self._joining.is_idle:
+                self._pulse.beat()  # whoever has no partitions has no work
             async with self._moved:
                 self._moved.notify_all()
             ended = await self._ended()
@@ -82,6 +86,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
             at = {tp: await self._consumer.position(tp) for tp in tps}
         except KafkaError as error:
             self.log.warning("the ends of the rare topics are not known now (%s); asking again", type(error).__name__)
+            self._pulse.beat()
             return []
         return [((tp.topic.removeprefix(self._prefix), tp.partition), at[tp]) for tp in tps if at[tp] >= ends[tp]]
 

@@ -49,6 +49,8 @@ class Joining:
         self.lock = asyncio.Lock()
         self.settled_in = asyncio.Event()
         """Set when the first share of the partitions is taken over."""
+        self.is_ready = False
+        """Whether all partitions are rebuilt and have read what was there when they were taken over."""
         self.on_lost: Callable[[set[int]], None] = lambda _: None
         """Told which partitions were dropped because their writers are lost; the lock is held."""
 
@@ -67,6 +69,11 @@ class Joining:
         for gone in self._partitions.keys() - set(numbers):
             self._close(self._partitions.pop(gone))
         self._count()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether this worker has no partitions."""
+        return not self._partitions
 
     def live(self) -> set[int]:
         """Return the partitions that take records and speak."""
@@ -103,9 +110,10 @@ class Joining:
         return partition
 
     def _count(self) -> None:
+        ready = sum(partition.is_live and not partition.is_behind for partition in self._partitions.values())
         metrics.PARTITIONS.set(len(self._partitions))
-        ready = [p for p in self._partitions.values() if p.is_live and not p.is_behind]
-        metrics.PARTITIONS_READY.set(len(ready))
+        metrics.PARTITIONS_READY.set(ready)
+        self.is_ready = self.settled_in.is_set() and ready == len(self._partitions)
 
     def _close(self, partition: Partition) -> None:
         closing = asyncio.ensure_future(partition.writer.close())

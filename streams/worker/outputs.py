@@ -13,6 +13,7 @@ from faust.exceptions import ProducerSendError
 from streams.core.deadletters import dead_letter_headers, dead_letter_key
 from streams.core.events import DEAD_LETTERS, Record, Refused
 from streams.settings import Settings
+from streams.worker.health import Pulse
 
 DEAD_LETTER_BYTES_MAX: Final = 16 * 2**20
 """Of a record's own bytes. A record larger than its topic takes came compressed, and so does its dead letter."""
@@ -26,9 +27,10 @@ log = logging.getLogger("rampwatch.worker")
 class Outputs:
     """Publishes what could not be used; every call returns when the broker has it."""
 
-    def __init__(self, app: Any, settings: Settings, digest: str) -> None:  # noqa: ANN401 - Faust has no types
+    def __init__(self, app: Any, settings: Settings, digest: str, pulse: Pulse) -> None:  # noqa: ANN401 - Faust has no types
         self._app = app
         self._prefix = settings.prefix
+        self._pulse = pulse
         self.headers: Final = {"rampwatch-digest": digest.encode()}
         if settings.prefix:
             self.headers["rampwatch-replay"] = settings.prefix.encode()
@@ -44,6 +46,7 @@ class Outputs:
                 return await self._send_all(self._prefix + DEAD_LETTERS, rows)
             except (KafkaError, ProducerSendError) as error:
                 log.warning("the broker takes no dead letters now (%s); trying again", type(error).__name__)
+                self._pulse.beat()
                 await asyncio.sleep(_AGAIN_S)
 
     async def _send_all(self, topic: str, rows: Sequence[tuple[bytes, bytes, list[tuple[str, bytes]]]]) -> None:

@@ -25,6 +25,7 @@ from streams.core.windows import NEVER
 from streams.settings import Settings
 from streams.worker.commits import Committed, committed
 from streams.worker.fencing import IncidentWriter
+from streams.worker.health import Pulse
 from streams.worker.joining import Joining
 from streams.worker.partition import Partition, Source
 from streams.worker.records import core_record
@@ -59,6 +60,7 @@ class Rebuild:
         numbers: Iterable[int],
         committed: Mapping[TopicPartition, Committed],
         headers: Mapping[str, bytes],
+        pulse: Pulse,
     ) -> None:
         """``committed``: where the group goes on; ``headers``: of the incidents published from now on."""
         self._settings = settings
@@ -69,7 +71,7 @@ class Rebuild:
         self._writers: dict[int, IncidentWriter] = {}
         self._begin: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        self._fed = _Progress(len(self._numbers))
+        self._fed = _Progress(len(self._numbers), pulse)
 
     async def run(self, ready: Ready) -> None:
         """Rebuild the partitions, one after the other, and call ``ready`` for each; raises `KafkaError`."""
@@ -245,11 +247,12 @@ def _incident(row: Any) -> LinkedIncident | None:  # noqa: ANN401
 class Recovery:
     """Where the group goes on, and how what it knew is found again."""
 
-    def __init__(self, settings: Settings, joining: Joining, headers: Mapping[str, bytes]) -> None:
+    def __init__(self, settings: Settings, joining: Joining, headers: Mapping[str, bytes], pulse: Pulse) -> None:
         """``headers``: of the incidents that are published."""
         self._settings = settings
         self._joining = joining
         self._headers = headers
+        self._pulse = pulse
 
     async def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Return what the group has committed; raises `KafkaError`."""
@@ -257,19 +260,21 @@ class Recovery:
 
     async def take_over(self, numbers: set[int], places: Mapping[TopicPartition, Committed], ready: Ready) -> None:
         """Rebuild partitions, and call ``ready`` for each that may be read on; raises `KafkaError`."""
-        await Rebuild(self._settings, self._joining, numbers, places, self._headers).run(ready)
+        await Rebuild(self._settings, self._joining, numbers, places, self._headers, self._pulse).run(ready)
 
 
 class _Progress:
-    """Says now and then how far the rebuilding is."""
+    """Says now and then how far the rebuilding is, and that it goes on."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, pulse: Pulse) -> None:
+        self._pulse = pulse
         self._partitions = partitions
         self._done = 0
         self._began_s = self._told_s = asyncio.get_running_loop().time()
 
     def count(self, topic: str, records: int) -> None:
         self._done += records
+        self._pulse.beat()
         metrics.REBUILT.labels(topic).inc(records)
         now_s = asyncio.get_running_loop().time()
         if now_s - self._told_s >= _TELL_EVERY_S:
