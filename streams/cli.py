@@ -7,13 +7,15 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter, Token
 from cyclopts.validators import Number
 from rich.console import Console
+from rich.status import Status
+from rich.table import Table
 
 import streams
 from streams.core.errors import RampwatchError
@@ -150,19 +152,21 @@ def replay(
 
 
 def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) -> None:
-    from rich.table import Table
-
     kinds: tuple[Outcome, ...] = ("used", "duplicate", "superseded", "conflict", "forwarded", "late", "dead")
     table = Table("topic", *kinds, "consumed")
     for topic in INPUTS:
         counts = outcomes[topic]
         table.add_row(topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}")
+    _print_whole(table)
+    screen.print(f"incidents, dead letters and outcomes: {out}")
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table; a narrow screen may break a line, and never shortens a number."""
     console = Console(highlight=False)
-    # a narrow screen may break a line, and never shortens a number
     wide = console.options.update(max_width=1_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
-    screen.print(f"incidents, dead letters and outcomes: {out}")
 
 
 @app.command
@@ -229,29 +233,44 @@ def generate(
 @app.command
 def bench(
     *,
-    rounds: Annotated[int, Parameter(converter=_whole, validator=Number(gte=1, lte=99), help="of each, in turn")] = 5,
+    rounds: Annotated[
+        int | None, Parameter(converter=_whole, validator=Number(gte=1, lte=99), help="of each, in turn: 5")
+    ] = None,
+    quick: Annotated[bool, Parameter(help="one round of little: whether it works, not how fast")] = False,
+    broker: Annotated[bool, Parameter(help="on a real Kafka; else the engine alone")] = True,
     site: SiteName = None,
     json: Annotated[bool, Parameter(help="print the figures as one JSON object")] = False,
     config: Config = None,
 ) -> None:
-    """Measure the engine alone, from decoded events: events a second, and bytes a kept read takes."""
+    """Measure a worker beside a bare loop and a stock Faust agent, its latency and memory; some minutes."""
     import msgspec
-    from rich.table import Table
 
-    from streams.bench import engine_figures
-    from streams.scenes import days, local_midnight
+    from streams.bench.run import QUICK, BenchPlan
+    from streams.bench.run import bench as measured
+    from streams.bench.table import table
 
-    place = _site(_settings(config, site))
-    with screen.status("simulating a day") as status:
-        scene = days(place, 7, 1, local_midnight(place, "2026-06-05"))
-        figures = msgspec.to_builtins(engine_figures(scene, rounds, status.update))
+    plan = QUICK if quick else BenchPlan()
+    plan = msgspec.structs.replace(plan, broker=broker, rounds=rounds or plan.rounds)
+    settings = _settings(config, site)
+    with screen.status("") as status:
+        figures = measured(_site(settings), settings, plan, _progress(status))
     if json:
         print(msgspec.json.encode(figures).decode())
-        return
-    table = Table("figure", "median")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:,.1f}" if name.startswith("bytes") else f"{value:,.0f}")
-    Console(highlight=False).print(table)
+    else:
+        _print_whole(table(figures))
+    for note in figures.notes:
+        screen.print(note, markup=False)
+
+
+def _progress(status: Status) -> Callable[[str], None]:
+    """Say what is going on: in place on a terminal, line by line elsewhere."""
+
+    def say(line: str) -> None:
+        status.update(line)
+        if not screen.is_terminal:
+            screen.print(line, markup=False)
+
+    return say
 
 
 @app.command

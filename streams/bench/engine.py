@@ -1,7 +1,7 @@
 """What the engine costs, alone: how many events a second it takes in, how many bytes a kept read takes.
 
 Realistic traffic is a simulated day; the worst is every plate listed and a shot a second. Events are decoded before
-the clock starts. Figures are medians over rounds; the machine is told beside them by whoever quotes them.
+the clock starts.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import gc
 import multiprocessing
 import random
 import resource
-import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
@@ -30,8 +29,8 @@ BATCH: Final = 500
 """Records between two publications, as the worker takes them from Kafka."""
 
 
-class EngineFigures(msgspec.Struct, frozen=True):
-    """Events a second through the engine alone, and bytes a kept read takes."""
+class EngineRound(msgspec.Struct, frozen=True):
+    """Events a second through the engine alone, in one round."""
 
     engine_per_s: float
     """A simulated day, most of it reads of plates that nobody lists."""
@@ -39,25 +38,17 @@ class EngineFigures(msgspec.Struct, frozen=True):
     """Every plate listed, a shot a second all over the city, twenty reads a second, for a minute."""
     engine_worst_incidents_per_s: float
     """Revisions of incidents that came of the worst."""
-    bytes_per_read: float
-    """Growth of the process over reads with random ids of 16 characters."""
 
 
-def engine_figures(scene: Scene, rounds: int, say: Callable[[str], None], reads: int = 1_000_000) -> EngineFigures:
-    """Measure the engine on a scene's traffic and on the worst case; medians of so many rounds in turn."""
+def engine_rounds(scene: Scene) -> Iterator[EngineRound]:
+    """Measure the engine on a scene's traffic and on the worst case, once for each round that is asked for."""
     rules = JoinRules()
-    say(f"memory of {reads:,} reads")
-    kept = bytes_per_read(scene.site, rules, reads)
     realistic = _admitted(scene.site, rules, (Record(t, 0, n, s, v) for n, (t, s, _, v) in enumerate(rows(scene))))
     worst = _admitted(scene.site, rules, _worst(scene.site, seconds=60))
-    rates: list[tuple[float, float, float]] = []
-    for number in range(rounds):
-        say(f"round {number + 1} of {rounds}")
+    while True:
         quick, _ = _rate(scene.site, rules, realistic)
         slow, incidents = _rate(scene.site, rules, worst)
-        rates.append((quick, slow, incidents))
-    quick, slow, incidents = (statistics.median(column) for column in zip(*rates, strict=True))
-    return EngineFigures(quick, slow, incidents, kept)
+        yield EngineRound(quick, slow, incidents)
 
 
 def _admitted(site: Site, rules: JoinRules, records: Iterator[Record]) -> list[Admitted]:
