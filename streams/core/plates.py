@@ -14,7 +14,7 @@ from streams.core.events import Refused
 
 MAX_LENGTH: Final = 10
 # What cameras confuse (Genetec's classes; DOMAIN-NOTES): each character stands for its class.
-_FOLD: Final = str.maketrans("OQDIZSBG", "00012586")
+_FOLD: Final = bytes.maketrans(b"OQDIZSBG", b"00012586")
 _PLAIN: Final = re.compile(r"[A-Z0-9]+", re.ASCII)
 _OTHER: Final = re.compile(r"[^A-Z0-9]+", re.ASCII)
 _US_STATE: Final = re.compile(r"(?:US-)?([A-Z]{2})", re.ASCII | re.IGNORECASE)
@@ -29,7 +29,8 @@ def normalise(plate: str) -> str:
 
 def fold(normalised: str) -> str:
     """Return the key of a normalised plate: characters that cameras confuse are one."""
-    return normalised.translate(_FOLD)
+    # as bytes: looking characters up one by one takes a text four times as long
+    return normalised.encode().translate(_FOLD).decode()
 
 
 def plate_key(plate: str) -> str:
