@@ -21,6 +21,9 @@ ACTIONS: Final = "incident-actions"
 INCIDENTS: Final = "linked-incidents"
 DEAD_LETTERS: Final = "dead-letters"
 
+FORWARDED_HEADER: Final = "rampwatch-forwarded"
+"""Of a record sent on from a wrong partition of its topic: where it lay, as ``partition:offset``."""
+
 INPUTS: Final = (SHOTS, HITS, READS, ACTIONS)
 JOINED: Final = (HITS, READS)
 BROADCAST: Final = (SHOTS, ACTIONS)
@@ -226,13 +229,17 @@ class Refused(Exception):
 
 
 class Record(Struct, frozen=True, gc=False):
-    """One record of an input topic as it lies in the log; ``stamp_ms`` is when it reached its topic."""
+    """One record of an input topic as it lies in the log; ``stamp_ms`` is when it reached its topic.
+
+    ``forwarded_from``: where a record lay that was sent on from a wrong partition, as ``partition:offset``; else empty.
+    """
 
     topic: str
     partition: int
     offset: int
     stamp_ms: int
     value: bytes | None
+    forwarded_from: str = ""
 
 
 _DECODERS: Final = {topic: msgspec.json.Decoder(kind) for topic, kind in EVENT_TYPES.items()}

@@ -23,6 +23,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from streams.core.errors import RampwatchError
 from streams.core.events import (
+    FORWARDED_HEADER,
     INPUTS,
     IncidentAction,
     PlateRead,
@@ -138,7 +139,8 @@ def _records(file: Path, topic: str, partitions: int) -> Iterator[Record]:
         stamp_ms = cast(int, line.timestamp_ms) if stamped else stamp_ms if at_ms is None else at_ms
         offset = offsets.get(partition, 0) if line.offset is None else line.offset
         offsets[partition] = offset + 1
-        yield kind(topic, partition, offset, stamp_ms, value)
+        forwarded_from = (line.headers or {}).get(FORWARDED_HEADER) or ""
+        yield kind(topic, partition, offset, stamp_ms, value, forwarded_from)
 
 
 def _derived(topic: str, value: bytes) -> tuple[int | None, str]:

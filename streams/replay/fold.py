@@ -7,7 +7,7 @@ partitions: the answer does not depend on their number.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -48,8 +48,18 @@ Progress = Callable[[int], None]
 class Fold:
     """All partitions in one process: records in, in the order of their stamps; incidents and refusals out."""
 
-    def __init__(self, site: Site, rules: JoinRules, calibration: Calibration | None = None) -> None:
-        """``calibration``: the score's; None for the one that travels with rampwatch."""
+    def __init__(
+        self,
+        site: Site,
+        rules: JoinRules,
+        calibration: Calibration | None = None,
+        sent_on: Container[tuple[str, str]] = (),
+    ) -> None:
+        """``calibration``: the score's; None for the one that travels with rampwatch.
+
+        ``sent_on``: topic and place (``partition:offset``) of records whose copies count, on the right partitions.
+        """
+        self._sent_on = sent_on
         self._intake = Intake(site, rules)
         self._broadcast = Broadcast(rules)
         self._engine = Engine(site, rules, calibration or load_calibration())
@@ -76,6 +86,8 @@ class Fold:
             raise Refused("not_json", "", 'no line of an archive: it has neither "value" nor "value_base64"')
         admitted = self._intake.admit(record)
         if record.topic not in BROADCAST:
+            if self._sent_on and (record.topic, f"{record.partition}:{record.offset}") in self._sent_on:
+                return "forwarded"
             return self._engine.join(admitted)
         outcome = self._broadcast.feed(admitted)
         self._engine.hear(admitted)
@@ -130,14 +142,15 @@ class OutcomeWriter:
 
 
 def replay(
-    records: Iterable[Record], site: Site, rules: JoinRules, out: Path, partitions: int, progress: Progress
+    records: Sequence[Record], site: Site, rules: JoinRules, out: Path, partitions: int, progress: Progress
 ) -> dict[str, Counter[Outcome]]:
     """Fold records, in the order of their stamps, into an archive of outcomes at ``out``; return the outcomes.
 
     ``progress`` is told now and then how many records have been folded.
     """
     calibration = load_calibration()
-    fold = Fold(site, rules, calibration)
+    sent_on = {(record.topic, record.forwarded_from) for record in records if record.forwarded_from}
+    fold = Fold(site, rules, calibration, sent_on)
     with OutcomeWriter(out, answers_digest(site, rules, calibration), partitions) as writer:
         for n, record in enumerate(records):
             changed, refused = fold.apply(record)

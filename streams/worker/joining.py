@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streams import metrics
@@ -21,6 +22,7 @@ from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
 from streams.core.site import Site
 from streams.core.windows import NEVER, Watermark
+from streams.worker.door import Door
 from streams.worker.fencing import IncidentWriter, WriterLost
 from streams.worker.outputs import Outputs
 from streams.worker.partition import Partition, Source
@@ -30,21 +32,32 @@ class Joining:
     """The engines of the partitions that this worker has now."""
 
     def __init__(
-        self, site: Site, rules: JoinRules, calibration: Calibration, outputs: Outputs, shared: Iterable[Source]
+        self,
+        site: Site,
+        rules: JoinRules,
+        calibration: Calibration,
+        outputs: Outputs,
+        shared: Iterable[Source],
+        partitions: int,
     ) -> None:
-        """``shared``: the partitions of the broadcast topics, which are inputs of every engine."""
+        """``shared``: the partitions of the broadcast topics, which are inputs of every engine.
+
+        ``partitions``: how many the joined topics have.
+        """
         self._site = site
         self._calibration = calibration
         self._outputs = outputs
         self._partitions: dict[int, Partition] = {}
         self._passed: dict[Source, tuple[int, int]] = {}
         """Of each broadcast partition: the position it was read up to, and the greatest stamp so far."""
-        self._refusals: list[tuple[Record, Refused]] = []
+        self._refused: list[tuple[Record, Refused]] = []
+        self._strays: list[tuple[int, str, Record]] = []
         self._paused = False
         self._closing: set[asyncio.Future[None]] = set()
         self.rules = rules
         self.shared: frozenset[Source] = frozenset(shared)
         self.intake = Intake(site, rules)
+        self.door = Door(self.intake, partitions)
         self.broadcast = Broadcast(rules)
         self.lock = asyncio.Lock()
         self.settled_in = asyncio.Event()
@@ -137,21 +150,24 @@ class Joining:
     def take(self, number: int, records: Sequence[Record]) -> None:
         """Take in records of one partition of a joined topic, one or more; the lock is held until `settle`."""
         partition = self._partitions[number]
-        for record in records:
-            outcome = self._joined(partition, record)
-            metrics.RECORDS.labels(record.topic, outcome).inc()
         last = records[-1]
+        admitted, refused, strays = self.door.sort(number, records)
+        outcomes: Counter[Outcome] = Counter({"forwarded": len(strays)})
+        for record, one in admitted:
+            try:
+                outcomes[partition.engine.join(one)] += 1
+            except Refused as no_room:
+                refused.append((record, no_room))
+        for _, why in refused:
+            outcomes[why.outcome] += 1
+            metrics.DEAD_LETTERS.labels(last.topic, why.reason).inc()
+        for outcome, count in outcomes.items():
+            metrics.RECORDS.labels(last.topic, outcome).inc(count)
+        self._refused += refused
+        self._strays += strays
         source = (last.topic, number)
         partition.watermark.seen(source, max(record.stamp_ms for record in records))
         partition.reached(source, last.offset + 1)
-
-    def _joined(self, partition: Partition, record: Record) -> Outcome:
-        try:
-            return partition.engine.join(self.intake.admit(record))
-        except Refused as refused:
-            metrics.DEAD_LETTERS.labels(record.topic, refused.reason).inc()
-            self._refusals.append((record, refused))
-            return refused.outcome
 
     def hear(self, admitted: Admitted) -> None:
         """Take in a shot or an action, for every partition."""
@@ -187,10 +203,13 @@ class Joining:
     # ------------------------------------------------------------------ out
 
     async def settle(self) -> None:
-        """Send away what could not be used, then publish: after that all that was taken in may be committed."""
-        if self._refusals:
-            await self._outputs.dead_letters(self._refusals)
-            self._refusals = []
+        """Send away what was not let in, then publish: after that all that was taken in may be committed."""
+        if self._refused:
+            await self._outputs.dead_letters(self._refused)
+            self._refused = []
+        if self._strays:
+            await self._outputs.forward(self._strays)
+            self._strays = []
         await self.publish()
 
     async def publish(self) -> None:

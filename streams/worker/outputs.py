@@ -1,31 +1,50 @@
-"""What a worker writes beside its incidents: dead letters, through Faust's producer."""
+"""What a worker writes beside its incidents: dead letters and strays, through Faust's producer."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
 from streams.core.deadletters import dead_letter_headers, dead_letter_key
-from streams.core.events import DEAD_LETTERS, Record, Refused
+from streams.core.events import DEAD_LETTERS, FORWARDED_HEADER, Record, Refused
 from streams.settings import Settings
 from streams.worker.health import Pulse
+from streams.worker.records import STAMP_HEADER
 
 DEAD_LETTER_BYTES_MAX: Final = 16 * 2**20
 """Of a record's own bytes. A record larger than its topic takes came compressed, and so does its dead letter."""
 
 
+_FORWARD_BYTES_MAX: Final = 512 * 1024
 _AGAIN_S: Final = 1.0
 
 log = logging.getLogger("rampwatch.worker")
 
 
+class Sending(NamedTuple):
+    """A record to be written; without a ``partition`` the key decides."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    partition: int | None
+    headers: dict[str, bytes]
+
+    def shortened(self) -> Sending:
+        """The same with half of its value, at the least."""
+        told = f"the first {len(self.value) // 2} bytes of it, the topic takes no more".encode()
+        return self._replace(
+            value=self.value[: len(self.value) // 2], headers=self.headers | {"rampwatch-truncated": told}
+        )
+
+
 class Outputs:
-    """Publishes what could not be used; every call returns when the broker has it."""
+    """Publishes what could not be used here; every call returns when the broker has it."""
 
     def __init__(self, app: Any, settings: Settings, digest: str, pulse: Pulse) -> None:  # noqa: ANN401 - Faust has no types
         self._app = app
@@ -37,21 +56,54 @@ class Outputs:
 
     async def dead_letters(self, refusals: Sequence[tuple[Record, Refused]]) -> None:
         """Publish records that could not be used, as they came; tries until the broker has them."""
-        rows = [
-            (dead_letter_key(record).encode(), _kept(record), list((self.headers | _as_bytes(record, refused)).items()))
+        await self._send(
+            Sending(
+                self._prefix + DEAD_LETTERS,
+                dead_letter_key(record).encode(),
+                _kept(record),
+                None,
+                self.headers | _as_bytes(record, refused),
+            )
             for record, refused in refusals
-        ]
+        )
+
+    async def forward(self, strays: Sequence[tuple[int, str, Record]]) -> None:
+        """Send records on to the partitions where they belong, given each with its plate key; as `dead_letters`.
+
+        One that its topic might not take again, being compressed otherwise, becomes a dead letter.
+        """
+        small = [stray for stray in strays if len(stray[2].value or b"") <= _FORWARD_BYTES_MAX]
+        await self._send(
+            Sending(self._prefix + record.topic, key.encode(), record.value or b"", number, self._of_stray(record))
+            for number, key, record in small
+        )
+        why = Refused("limit", "", "lies on a wrong partition and is too large to be sent on; key it by its plate key")
+        await self.dead_letters(
+            [(record, why) for _, _, record in strays if len(record.value or b"") > _FORWARD_BYTES_MAX]
+        )
+
+    def _of_stray(self, record: Record) -> dict[str, bytes]:
+        headers = {FORWARDED_HEADER: f"{record.partition}:{record.offset}".encode()}
+        return headers | ({STAMP_HEADER: str(record.stamp_ms).encode()} if self._prefix else {})
+
+    async def _send(self, sendings: Iterable[Sending]) -> None:
+        rows = list(sendings)
         while True:
             try:
-                return await self._send_all(self._prefix + DEAD_LETTERS, rows)
+                return await self._send_all(rows)
+            except MessageSizeTooLargeError:
+                rows = [row.shortened() for row in rows]
             except (KafkaError, ProducerSendError) as error:
-                log.warning("the broker takes no dead letters now (%s); trying again", type(error).__name__)
+                log.warning("the broker takes nothing now (%s); trying again", type(error).__name__)
                 self._pulse.beat()
                 await asyncio.sleep(_AGAIN_S)
 
-    async def _send_all(self, topic: str, rows: Sequence[tuple[bytes, bytes, list[tuple[str, bytes]]]]) -> None:
+    async def _send_all(self, rows: Sequence[Sending]) -> None:
         producer = await self._app.maybe_start_producer()
-        sent = [await producer.send(topic, key, value, None, None, headers) for key, value, headers in rows]
+        sent = [
+            await producer.send(row.topic, row.key, row.value, row.partition, None, list(row.headers.items()))
+            for row in rows
+        ]
         await asyncio.gather(*sent)
 
 

@@ -190,13 +190,18 @@ class Rebuild:
         return since | {tp: place.offset if place else until[tp] for tp, place in found.items()}
 
     def _feed_rows(self, partition: Partition, rows: Sequence[Any]) -> None:
+        if not rows:
+            return
         prefix = self._settings.prefix
-        for row in rows:
-            record = core_record(prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
-            partition.watermark.seen((record.topic, record.partition), record.stamp_ms)
-            # what is refused has its dead letter
-            with suppress(Refused):
-                partition.engine.join(self._joining.intake.admit(record))
+        records = [
+            core_record(prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
+            for row in rows
+        ]
+        for _, admitted in self._joining.door.sort(partition.number, records).admitted:
+            with suppress(Refused):  # it has its dead letter
+                partition.engine.join(admitted)
+        source = (records[0].topic, partition.number)
+        partition.watermark.seen(source, max(record.stamp_ms for record in records))
 
     def _source(self, tp: TopicPartition) -> Source:
         return tp.topic.removeprefix(self._settings.prefix), tp.partition

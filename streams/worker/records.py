@@ -1,4 +1,4 @@
-"""Records of Kafka as the core knows them: the topic without its prefix, the stamp that counts."""
+"""Records of Kafka as the core knows them: the topic without its prefix, the stamp that counts, where it came from."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from streams.core.events import Record
+from streams.core.events import FORWARDED_HEADER, Record
 
 STAMP_HEADER: Final = "rampwatch-stamp-ms"
 
+_PLACE = re.compile(rb"\d{1,10}:\d{1,19}")
 _STAMP = re.compile(rb"-?\d{1,15}")
 """Up to 15 digits, some 30 000 years: what is longer is no time, and may not fit the wire's numbers."""
 
@@ -24,9 +25,10 @@ def core_record(
     On prefixed topics a record's first stamp, in its header, stands for the broker's; elsewhere nobody may claim one.
     What is no such number there counts for nothing.
     """
-    stamp_ms = timestamp_ms
-    if prefix:
-        for name, text in headers:
-            if name == STAMP_HEADER and text is not None and _STAMP.fullmatch(text):
-                stamp_ms = int(text)
-    return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value)
+    stamp_ms, forwarded_from = timestamp_ms, ""
+    for name, text in headers:
+        if name == STAMP_HEADER and prefix and text is not None and _STAMP.fullmatch(text):
+            stamp_ms = int(text)
+        elif name == FORWARDED_HEADER and text is not None and _PLACE.fullmatch(text):
+            forwarded_from = text.decode()
+    return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value, forwarded_from)

@@ -1,0 +1,59 @@
+"""What a worker tells of itself over HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+from kafka.driving import free_port
+
+from streams.worker.health import Pages, Pulse, serve
+
+
+def ask(port: int, path: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as page:
+            return page.status, page.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def serving(pulse: Pulse, is_ready: Callable[[], bool]) -> int:
+    port = free_port()
+    serve("127.0.0.1", port, Pages(pulse, is_ready))
+    return port
+
+
+def test_a_worker_lives_while_its_pulse_beats() -> None:
+    pulse = Pulse(stalled_after_ms=300)
+    port = serving(pulse, lambda: True)
+    status, page = ask(port, "/health/live")
+    assert (status, json.loads(page)["alive"]) == (200, True)
+    time.sleep(0.4)
+    status, page = ask(port, "/health/live")
+    assert (status, json.loads(page)["alive"]) == (503, False)
+    assert json.loads(page)["seconds_since_progress"] >= 0.4
+    pulse.beat()
+    assert ask(port, "/health/live")[0] == 200
+
+
+@pytest.mark.parametrize(("is_ready", "status"), [(True, 200), (False, 503)])
+def test_whether_a_worker_is_ready_is_a_status(is_ready: bool, status: int) -> None:
+    port = serving(Pulse(60_000), lambda: is_ready)
+    assert ask(port, "/health/ready") == (status, json.dumps({"ready": is_ready}).encode())
+
+
+def test_every_other_page_is_the_metrics() -> None:
+    status, page = ask(serving(Pulse(60_000), lambda: True), "/metrics")
+    assert status == 200
+    assert b"# TYPE rampwatch_records_total counter" in page
+
+
+def test_a_port_that_is_taken_is_an_error() -> None:
+    port = serving(Pulse(60_000), lambda: True)
+    with pytest.raises(OSError, match="in use"):
+        serve("127.0.0.1", port, Pages(Pulse(60_000), lambda: True))
