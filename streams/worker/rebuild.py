@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -34,6 +34,10 @@ _POLL_MS: Final = 200
 _RECORDS_AT_ONCE: Final = 2_000
 """After so many the rest of the worker has its turn: some 20 ms."""
 _FETCH_BYTES: Final = 4 * 2**20
+_FETCH_WAIT_MS: Final = 20
+"""So long, at the most, do partitions that are read to their ends hold up the others."""
+_AT_ONCE: Final = 4
+"""Partitions: of one alone the next records come only when the last are used up."""
 _TELL_EVERY_S: Final = 2.0
 
 Ready = Callable[[int, Mapping[TopicPartition, int]], Awaitable[None]]
@@ -74,18 +78,19 @@ class Rebuild:
         self._fed = _Progress(len(self._numbers), pulse)
 
     async def run(self, ready: Ready) -> None:
-        """Rebuild the partitions, one after the other, and call ``ready`` for each; raises `KafkaError`."""
+        """Rebuild the partitions, some at a time, and call ``ready`` for each; raises `KafkaError`."""
         try:
             await asyncio.gather(*map(self._open_writer, self._numbers))
             async with self._consumer("read_uncommitted") as consumer:
                 await self._note_ends(consumer)
                 partitions = await self._begin_silent()
                 await self._feed(consumer, HITS, partitions)
-                for partition in partitions:
-                    await self._feed(consumer, READS, [partition])
-                    positions = self._positions(partition.number)
-                    partition.go_live((self._source(tp), offset) for tp, offset in positions.items())
-                    await ready(partition.number, positions)
+                for some in _batched(partitions, _AT_ONCE):
+                    await self._feed(consumer, READS, some)
+                    for partition in some:
+                        positions = self._positions(partition.number)
+                        partition.go_live((self._source(tp), offset) for tp, offset in positions.items())
+                        await ready(partition.number, positions)
         finally:
             # what began has its writer; the others nobody needs
             await asyncio.gather(*(writer.close() for writer in self._writers.values()))
@@ -101,6 +106,7 @@ class Rebuild:
             auto_offset_reset="earliest",
             isolation_level=isolation,
             max_poll_records=_RECORDS_AT_ONCE,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
             max_partition_fetch_bytes=_FETCH_BYTES,
         )
 
@@ -230,7 +236,13 @@ async def _batches(
             yield tp, [row for row in rows if row.offset < until[tp]]
         # what is fetched already is handed out without a pause
         await asyncio.sleep(0)
-        left = [tp for tp in left if await consumer.position(tp) < until[tp]]
+        done = [tp for tp in left if await consumer.position(tp) >= until[tp]]
+        consumer.pause(*done)
+        left = [tp for tp in left if tp not in done]
+
+
+def _batched(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Partition]]:
+    return (partitions[first : first + size] for first in range(0, len(partitions), size))
 
 
 def _incident(row: Any) -> LinkedIncident | None:  # noqa: ANN401
