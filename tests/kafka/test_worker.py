@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
-from simulation import worlds
 
 from streams.broker import LocalBroker
 from streams.core.events import (
@@ -22,16 +20,9 @@ from streams.core.events import (
     INPUTS,
     READS,
     SHOTS,
-    PlateRead,
-    Record,
-    Refused,
-    VehicleHit,
-    decode,
 )
 from streams.core.incidents import incident_id
 from streams.core.plates import plate_key
-from streams.core.rules import JoinRules
-from streams.replay.archive import read_archive
 from streams.replay.player import Playable
 from streams.simulate.city import City, simulate
 from streams.simulate.plan import CityPlan
@@ -67,7 +58,6 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 EVENING_MS = 1_780_700_400_000
 """5 June 2026, 19:00 in Hartford."""
-WORLDS = (3, 22)
 RAMP = "I-84-E-48-off"
 
 
@@ -151,36 +141,6 @@ def test_a_worker_says_what_the_replay_says_and_every_record_ends_as_one_outcome
     assert expected.incidents > 10
     assert sums(outcomes) == sent
     assert refusals(outcomes) == refusals(expected.outcomes)
-
-
-@pytest.mark.parametrize("seed", WORLDS)
-def test_a_worker_agrees_with_the_replay_in_worlds_where_reads_end_and_shots_freeze(
-    seed: int, broker: Broker, prefix: str, tmp_path: Path
-) -> None:
-    made = worlds.world(seed)
-    worlds.write_archive(made, tmp_path)
-    rules, site, config = msgspec.convert(made.join, JoinRules), tmp_path / "site.geojson", tmp_path / "config.toml"
-    records = [Playable(r.topic, r.stamp_ms, key_of(r), r.value or b"") for r in read_archive(tmp_path, 12)]
-    with (
-        topics_of(broker.address, prefix, str(site), rules) as settings,
-        worker(settings, tmp_path, "--config", str(config)) as running,
-    ):
-        sent = publish(settings, records)
-        await_handled(settings, running)
-        outcomes = running.outcomes()
-        assert running.stop()[0] == 0
-        expected = replayed(settings, tmp_path)
-    assert expected.differences == []
-    assert sums(outcomes) == sent
-    assert refusals(outcomes) == refusals(expected.outcomes)
-
-
-def key_of(record: Record) -> str:
-    try:
-        event = decode(record.topic, record.value)
-        return plate_key(event.plate) if isinstance(event, PlateRead | VehicleHit) else ""
-    except Refused:
-        return ""
 
 
 def test_without_a_prefix_the_brokers_stamps_count_whatever_a_header_claims_and_no_log_names_a_plate(
