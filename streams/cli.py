@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -106,6 +106,33 @@ def topics_check(*, config: Config = None, prefix: Prefix = None) -> None:
 
 
 @app.command
+def acls(
+    component: Annotated[str | None, Parameter(help="one of them; without it all")] = None,
+    *,
+    user: Annotated[str | None, Parameter(help="who it is on the broker; without it rampwatch-COMPONENT")] = None,
+    script: Annotated[bool, Parameter(help="print a shell script that grants them with kafka-acls.sh")] = False,
+    json: Annotated[bool, Parameter(help="print them as JSON")] = False,
+    config: Config = None,
+    prefix: Prefix = None,
+) -> None:
+    """List the least rights that each component needs on a broker that asks for them; no broker is asked."""
+    import msgspec
+
+    from streams.acls import rights, rows
+    from streams.acls import script as as_script
+
+    if user is not None and component is None:
+        raise RampwatchError(f"--user {user}: is one component's; name it, as in rampwatch acls worker --user {user}")
+    table = rights(_settings(config, prefix=prefix), component)
+    if script:
+        print(as_script(table, user))
+    elif json:
+        print(msgspec.json.encode(table).decode())
+    else:
+        _print_whole(_table(("component", "on", "may", "because"), rows(table, "\n")))
+
+
+@app.command
 def replay(
     archive: Annotated[Path, Parameter(help="folder with one file a topic, one JSON record a line")],
     *,
@@ -153,16 +180,23 @@ def replay(
 
 def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) -> None:
     kinds: tuple[Outcome, ...] = ("used", "duplicate", "superseded", "conflict", "forwarded", "late", "dead")
-    table = Table("topic", *kinds, "consumed")
+    rows = []
     for topic in INPUTS:
         counts = outcomes[topic]
-        table.add_row(topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}")
-    _print_whole(table)
+        rows.append((topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}"))
+    _print_whole(_table(("topic", *kinds, "consumed"), rows))
     screen.print(f"incidents, dead letters and outcomes: {out}")
 
 
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 def _print_whole(table: Table) -> None:
-    """Print a table; a narrow screen may break a line, and never shortens a number."""
+    """Print a table; a narrow screen may break a line, and never shortens a number or a name."""
     console = Console(highlight=False)
     wide = console.options.update(max_width=1_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)

@@ -1,0 +1,181 @@
+"""A Kafka that asks who comes: TLS, passwords in three forms, certificates, and rights for each user.
+
+Its ordinary listener, for this machine only, asks nobody and may do everything: through it the tests grant rights. All
+names and passwords are invented here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import trustme
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from cryptography.hazmat.primitives import serialization
+
+from streams.acls import Right, user_of
+from streams.broker import Extra, LocalBroker
+from streams.secret import Secret
+from streams.settings import Settings
+
+from .driving import free_port
+
+COMPONENTS: Final = ("worker", "topics", "shots", "hits", "reads", "console", "replay", "archive", "demo")
+PLAIN_USER: Final = "plain-user"
+SHORT_USER: Final = "scram-256-user"
+WRONG: Final = "Wrong-Zebra-5501"
+KEY_PASSWORD: Final = "Key-Walrus-7719"
+
+# Kafka's numbers of what the table of rights names
+_RESOURCES: Final = {"topic": 2, "group": 3, "transactional-id": 5}
+_OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
+_LITERAL, _PREFIXED, _ALLOW = 3, 4, 3
+
+
+def password_of(user: str) -> str:
+    return f"Invented-{user}-4242"
+
+
+def all_secrets() -> list[str]:
+    """Return every password that may be in use, so that no output may hold one."""
+    users = [*map(user_of, COMPONENTS), PLAIN_USER, SHORT_USER]
+    return [*map(password_of, users), WRONG, KEY_PASSWORD]
+
+
+@dataclass(frozen=True)
+class Secured:
+    """The broker and its listeners; ``ca``, ``certificate`` and ``key`` are PEM files for clients."""
+
+    broker: LocalBroker
+    sasl_ssl: str
+    sasl_plaintext: str
+    ssl: str
+    ca: Path
+    certificate: Path
+    key: Path
+
+    @property
+    def open(self) -> Settings:
+        """Settings of who may do everything."""
+        return Settings(broker=self.broker.address)
+
+    def settings(self, user: str, prefix: str = "") -> Settings:
+        """Settings of a user who comes encrypted and with SCRAM-SHA-512."""
+        return Settings(
+            broker=self.sasl_ssl,
+            prefix=prefix,
+            security_protocol="SASL_SSL",
+            sasl_username=user,
+            sasl_password=Secret(password_of(user)),
+            ssl_cafile=str(self.ca),
+        )
+
+    def grant(self, rights: Iterable[Right], user: str | None = None) -> None:
+        """Give rights to their components' users, or to one user, and return when they hold."""
+        requests = [
+            CreateAclsRequest(*pattern, f"User:{user or user_of(right.component)}", "*", operation, _ALLOW)
+            for right in rights
+            for pattern, operation in _grants(right)
+        ]
+        asyncio.run(self._send(requests))
+
+    def withdraw(self, right: Right) -> None:
+        """Take one right away from its component's user."""
+        requests = [
+            DeleteAclsRequest(*pattern, f"User:{user_of(right.component)}", "*", operation, _ALLOW)
+            for pattern, operation in _grants(right)
+        ]
+        asyncio.run(self._send(requests))
+
+    async def _send(self, requests: Iterable[Any]) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.address)
+        await admin.start()
+        try:
+            for request in requests:
+                answer = (await admin._send_request(request)).to_object()
+                outcomes = answer.get("creation_responses") or answer.get("filter_responses")
+                assert [outcome["error_code"] for outcome in outcomes] == [0], answer
+        finally:
+            await admin.close()
+
+
+def _grants(right: Right) -> Iterator[tuple[tuple[int, str, int], int]]:
+    for name, operation in itertools.product(right.names, right.operations):
+        yield (_RESOURCES[right.resource], name, _PREFIXED if right.prefixed else _LITERAL), _OPERATIONS[operation]
+
+
+@contextmanager
+def secured_broker(folder: Path) -> Iterator[Secured]:
+    """Start a broker that asks who comes, with its certificates in ``folder``."""
+    ports = {name: free_port() for name in ("sasltls", "saslclear", "certs")}
+    authority = trustme.CA()
+    _write_certificates(folder, authority)
+    users = [*map(user_of, COMPONENTS), SHORT_USER]
+    scram = [
+        f"SCRAM-SHA-{256 if user == SHORT_USER else 512}=[name={user},password={password_of(user)}]" for user in users
+    ]
+    more = Extra(
+        settings=_properties(folder, ports),
+        format_options=tuple(option for each in scram for option in ("--add-scram", each)),
+        # who was refused what; the log of a test that fails then tells
+        java_options=("-Dorg.slf4j.simpleLogger.log.kafka.authorizer.logger=info",),
+    )
+    with LocalBroker.start(folder / "data", more=more) as broker:
+        yield Secured(
+            broker,
+            f"127.0.0.1:{ports['sasltls']}",
+            f"127.0.0.1:{ports['saslclear']}",
+            f"127.0.0.1:{ports['certs']}",
+            folder / "ca.pem",
+            folder / "client.pem",
+            folder / "client.key",
+        )
+
+
+def _write_certificates(folder: Path, authority: trustme.CA) -> None:
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    server, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("a-client.test")
+    # Kafka takes keys in PKCS 8 only
+    chain = b"".join(blob.bytes() for blob in server.cert_chain_pems)
+    (folder / "server.pem").write_bytes(_pkcs8(server, serialization.NoEncryption()) + chain)
+    (folder / "client.pem").write_bytes(b"".join(blob.bytes() for blob in client.cert_chain_pems))
+    encrypted = serialization.BestAvailableEncryption(KEY_PASSWORD.encode())
+    (folder / "client.key").write_bytes(_pkcs8(client, encrypted))
+
+
+def _pkcs8(certificate: trustme.LeafCert, encryption: serialization.KeySerializationEncryption) -> bytes:
+    key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def _properties(folder: Path, ports: dict[str, int]) -> str:
+    plain = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    scram = "org.apache.kafka.common.security.scram.ScramLoginModule required"
+    listeners = ",".join(f"{name.upper()}://127.0.0.1:{port}" for name, port in ports.items())
+    lines = [
+        f"listeners=PLAINTEXT://127.0.0.1:$port,{listeners},CONTROLLER://127.0.0.1:$controller_port",
+        f"advertised.listeners=PLAINTEXT://127.0.0.1:$port,{listeners}",
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+        "SASLTLS:SASL_SSL,SASLCLEAR:SASL_PLAINTEXT,CERTS:SSL",
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users=User:ANONYMOUS",
+        "ssl.keystore.type=PEM",
+        f"ssl.keystore.location={folder / 'server.pem'}",
+        "ssl.truststore.type=PEM",
+        f"ssl.truststore.location={folder / 'ca.pem'}",
+        "listener.name.certs.ssl.client.auth=required",
+        "listener.name.sasltls.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+        "listener.name.saslclear.sasl.enabled.mechanisms=SCRAM-SHA-256",
+        f'listener.name.sasltls.plain.sasl.jaas.config={plain} user_{PLAIN_USER}="{password_of(PLAIN_USER)}";',
+        f"listener.name.sasltls.scram-sha-256.sasl.jaas.config={scram};",
+        f"listener.name.sasltls.scram-sha-512.sasl.jaas.config={scram};",
+        f"listener.name.saslclear.scram-sha-256.sasl.jaas.config={scram};",
+        "connection.failed.authentication.delay.ms=10",
+    ]
+    return "\n".join(lines) + "\n"
