@@ -6,6 +6,7 @@ could be reached, so where a client does not start, `started` tries once more by
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.admin import SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.core.errors import RampwatchError
@@ -45,6 +47,15 @@ _NAMES_DIFFER: Final = (62, 64)
 
 class BrokerError(RampwatchError):
     """A broker that cannot be used; the message says what to do."""
+
+
+def _holds_no_password(record: logging.LogRecord) -> bool:
+    requests = (SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1)
+    return not (isinstance(record.args, tuple) and any(isinstance(told, requests) for told in record.args))
+
+
+# at DEBUG aiokafka logs every request as it is, the one with the password too
+logging.getLogger("aiokafka.conn").addFilter(_holds_no_password)
 
 
 def connection(settings: Settings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import trustme
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
@@ -29,6 +30,7 @@ from .driving import free_port
 COMPONENTS: Final = ("worker", "topics", "shots", "hits", "reads", "console", "replay", "archive", "demo")
 PLAIN_USER: Final = "plain-user"
 SHORT_USER: Final = "scram-256-user"
+CERTIFIED_USER: Final = "certified-user"
 WRONG: Final = "Wrong-Zebra-5501"
 KEY_PASSWORD: Final = "Key-Walrus-7719"
 
@@ -65,6 +67,10 @@ class Secured:
         """Settings of who may do everything."""
         return Settings(broker=self.broker.address)
 
+    def refusals(self) -> list[str]:
+        """Return what the broker has refused so far, and to whom."""
+        return [line for line in self.broker.log.read_text("utf-8").splitlines() if " is Denied " in line]
+
     def settings(self, user: str, prefix: str = "") -> Settings:
         """Settings of a user who comes encrypted and with SCRAM-SHA-512."""
         return Settings(
@@ -75,6 +81,33 @@ class Secured:
             sasl_password=Secret(password_of(user)),
             ssl_cafile=str(self.ca),
         )
+
+    def ways(self, prefix: str = "") -> dict[str, Settings]:
+        """Settings of a user for each way to come."""
+        encrypted = self.settings(SHORT_USER, prefix)
+        plain = Secret(password_of(PLAIN_USER))
+        certified = Settings(
+            broker=self.ssl,
+            prefix=prefix,
+            security_protocol="SSL",
+            ssl_cafile=str(self.ca),
+            ssl_certfile=str(self.certificate),
+            ssl_keyfile=str(self.key),
+            ssl_key_password=Secret(KEY_PASSWORD),
+        )
+        return {
+            "SCRAM-SHA-512": self.settings(user_of("worker"), prefix),
+            "SCRAM-SHA-256": changed(encrypted, sasl_mechanism="SCRAM-SHA-256"),
+            "PLAIN": changed(encrypted, sasl_mechanism="PLAIN", sasl_username=PLAIN_USER, sasl_password=plain),
+            "unencrypted": changed(
+                encrypted,
+                broker=self.sasl_plaintext,
+                security_protocol="SASL_PLAINTEXT",
+                sasl_mechanism="SCRAM-SHA-256",
+                ssl_cafile="",
+            ),
+            "certificate": certified,
+        }
 
     def grant(self, rights: Iterable[Right], user: str | None = None) -> None:
         """Give rights to their components' users, or to one user, and return when they hold."""
@@ -103,6 +136,10 @@ class Secured:
                 assert [outcome["error_code"] for outcome in outcomes] == [0], answer
         finally:
             await admin.close()
+
+
+def changed(settings: Settings, **values: Any) -> Settings:
+    return msgspec.structs.replace(settings, **values)
 
 
 def _grants(right: Right) -> Iterator[tuple[tuple[int, str, int], int]]:
@@ -140,7 +177,8 @@ def secured_broker(folder: Path) -> Iterator[Secured]:
 
 def _write_certificates(folder: Path, authority: trustme.CA) -> None:
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    server, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("a-client.test")
+    server = authority.issue_cert("127.0.0.1")
+    client = authority.issue_cert("a-client.test", common_name=CERTIFIED_USER)
     # Kafka takes keys in PKCS 8 only
     chain = b"".join(blob.bytes() for blob in server.cert_chain_pems)
     (folder / "server.pem").write_bytes(_pkcs8(server, serialization.NoEncryption()) + chain)
@@ -170,6 +208,7 @@ def _properties(folder: Path, ports: dict[str, int]) -> str:
         "ssl.truststore.type=PEM",
         f"ssl.truststore.location={folder / 'ca.pem'}",
         "listener.name.certs.ssl.client.auth=required",
+        "ssl.principal.mapping.rules=RULE:^.*CN=([^,]+).*$$/$$1/",
         "listener.name.sasltls.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
         "listener.name.saslclear.sasl.enabled.mechanisms=SCRAM-SHA-256",
         f'listener.name.sasltls.plain.sasl.jaas.config={plain} user_{PLAIN_USER}="{password_of(PLAIN_USER)}";',
