@@ -118,10 +118,10 @@ class Secured:
         ]
         asyncio.run(self._send(requests))
 
-    def withdraw(self, right: Right) -> None:
-        """Take one right away from its component's user."""
+    def withdraw(self, right: Right, user: str | None = None) -> None:
+        """Take one right away from its component's user, or from one user."""
         requests = [
-            DeleteAclsRequest(*pattern, f"User:{user_of(right.component)}", "*", operation, _ALLOW)
+            DeleteAclsRequest(*pattern, f"User:{user or user_of(right.component)}", "*", operation, _ALLOW)
             for pattern, operation in _grants(right)
         ]
         asyncio.run(self._send(requests))

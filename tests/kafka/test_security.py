@@ -26,6 +26,7 @@ from streams.settings import Settings
 from streams.worker import permitted, topics
 
 from .driving import (
+    WAIT_S_MAX,
     access,
     await_handled,
     dead_letters,
@@ -310,7 +311,7 @@ def test_who_may_not_read_a_topic_is_told_so(component: str, topic: str, secured
     assert why.startswith(f"{settings.broker}: user rampwatch-{component} may not use a topic {prefix}{topic} as this ")
 
 
-def test_a_worker_can_come_with_a_certificate_instead_of_a_password(
+def test_a_worker_can_come_with_a_certificate_and_ends_with_a_sentence_when_a_right_is_withdrawn(
     secured: Secured, prefix: str, tmp_path: Path
 ) -> None:
     settings = secured.ways(prefix)["certificate"]
@@ -319,7 +320,10 @@ def test_a_worker_can_come_with_a_certificate_instead_of_a_password(
         asyncio.run(play(pair("a", EVENING_MS, "SIM 101"), everything, None, 0))
         await_handled(everything, running)
         assert list(last_incidents(everything)) == [pair_id("a", "SIM 101")]
-        assert running.stop()[0] == 0
+        (joined,) = [right for right in rights(settings, "worker") if prefix + HITS in right.names]
+        secured.withdraw(joined, CERTIFIED_USER)
+        assert running.process.wait(WAIT_S_MAX) == 2
+    assert f"rampwatch: {settings.broker}: the holder of the certificate may not use a topic {prefix}" in running.said()
     assert_says_no_secret(running.said())
 
 
