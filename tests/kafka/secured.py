@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import trustme
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 from cryptography.hazmat.primitives import serialization
 
 from streams.acls import Right, user_of
@@ -25,7 +26,7 @@ from streams.broker import Extra, LocalBroker
 from streams.secret import Secret
 from streams.settings import Settings
 
-from .driving import free_port
+from .driving import WAIT_S_MAX, free_port
 
 COMPONENTS: Final = ("worker", "topics", "shots", "hits", "reads", "console", "replay", "archive", "demo")
 PLAIN_USER: Final = "plain-user"
@@ -37,7 +38,10 @@ KEY_PASSWORD: Final = "Key-Walrus-7719"
 # Kafka's numbers of what the table of rights names
 _RESOURCES: Final = {"topic": 2, "group": 3, "transactional-id": 5}
 _OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
-_LITERAL, _PREFIXED, _ALLOW = 3, 4, 3
+_ANY, _LITERAL, _PREFIXED, _ALLOW = 1, 3, 4, 3
+
+Grant = tuple[str, tuple[int, str, int], int]
+"""A principal, a resource (its kind, its name, how the name is meant) and an operation, in Kafka's numbers."""
 
 
 def password_of(user: str) -> str:
@@ -109,24 +113,19 @@ class Secured:
             "certificate": certified,
         }
 
-    def grant(self, rights: Iterable[Right], user: str | None = None) -> None:
+    def grant(self, table: Iterable[Right], user: str | None = None) -> None:
         """Give rights to their components' users, or to one user, and return when they hold."""
-        requests = [
-            CreateAclsRequest(*pattern, f"User:{user or user_of(right.component)}", "*", operation, _ALLOW)
-            for right in rights
-            for pattern, operation in _grants(right)
-        ]
-        asyncio.run(self._send(requests))
+        given = {(f"User:{user or user_of(right.component)}", *grant) for right in table for grant in _grants(right)}
+        requests = [CreateAclsRequest(*pattern, user, "*", operation, _ALLOW) for user, pattern, operation in given]
+        asyncio.run(self._ask(requests, lambda held: given <= held))
 
     def withdraw(self, right: Right, user: str | None = None) -> None:
-        """Take one right away from its component's user, or from one user."""
-        requests = [
-            DeleteAclsRequest(*pattern, f"User:{user or user_of(right.component)}", "*", operation, _ALLOW)
-            for pattern, operation in _grants(right)
-        ]
-        asyncio.run(self._send(requests))
+        """Take one right away from its component's user, or from one user, and return when it is gone."""
+        taken = {(f"User:{user or user_of(right.component)}", *grant) for grant in _grants(right)}
+        requests = [DeleteAclsRequest(*pattern, user, "*", operation, _ALLOW) for user, pattern, operation in taken]
+        asyncio.run(self._ask(requests, lambda held: not taken & held))
 
-    async def _send(self, requests: Iterable[Any]) -> None:
+    async def _ask(self, requests: Iterable[Any], done: Callable[[set[Grant]], bool]) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.address)
         await admin.start()
         try:
@@ -134,8 +133,24 @@ class Secured:
                 answer = (await admin._send_request(request)).to_object()
                 outcomes = answer.get("creation_responses") or answer.get("filter_responses")
                 assert [outcome["error_code"] for outcome in outcomes] == [0], answer
+            # the controller has them; the broker acts on them only when it has caught up, behind topics made and gone
+            deadline_s = time.monotonic() + WAIT_S_MAX
+            while not done(await _held(admin)):
+                assert time.monotonic() < deadline_s, "the broker does not take over the rights"
+                await asyncio.sleep(0.02)
         finally:
             await admin.close()
+
+
+async def _held(admin: Any) -> set[Grant]:
+    """Return all rights that the broker acts on now."""
+    everything = DescribeAclsRequest(_ANY, None, _ANY, None, None, _ANY, _ANY)
+    answer = (await admin._send_request(everything)).to_object()
+    return {
+        (acl["principal"], (of["resource_type"], of["resource_name"], of["resource_pattern_type"]), acl["operation"])
+        for of in answer["resources"]
+        for acl in of["acls"]
+    }
 
 
 def changed(settings: Settings, **values: Any) -> Settings:
