@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -123,13 +123,16 @@ def acls(
 
     if user is not None and component is None:
         raise RampwatchError(f"--user {user}: is one component's; name it, as in rampwatch acls worker --user {user}")
-    table = rights(_settings(config, prefix=prefix), component)
+    needed = rights(_settings(config, prefix=prefix), component)
     if script:
-        print(as_script(table, user))
+        print(as_script(needed, user))
     elif json:
-        print(msgspec.json.encode(table).decode())
+        print(msgspec.json.encode(needed).decode())
     else:
-        _print_whole(_table(("component", "on", "may", "because"), rows(table, "\n")))
+        table = Table("component", "on", "may", "because")
+        for row in rows(needed, "\n"):
+            table.add_row(*row)
+        _print_whole(table)
 
 
 @app.command
@@ -180,19 +183,12 @@ def replay(
 
 def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) -> None:
     kinds: tuple[Outcome, ...] = ("used", "duplicate", "superseded", "conflict", "forwarded", "late", "dead")
-    rows = []
+    table = Table("topic", *kinds, "consumed")
     for topic in INPUTS:
         counts = outcomes[topic]
-        rows.append((topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}"))
-    _print_whole(_table(("topic", *kinds, "consumed"), rows))
+        table.add_row(topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}")
+    _print_whole(table)
     screen.print(f"incidents, dead letters and outcomes: {out}")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(*head)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def _print_whole(table: Table) -> None:
