@@ -118,19 +118,18 @@ def acls(
     """List the least rights that each component needs on a broker that asks for them; no broker is asked."""
     import msgspec
 
-    from streams.acls import rights, rows
-    from streams.acls import script as as_script
+    from streams import acls as needs
 
     if user is not None and component is None:
         raise RampwatchError(f"--user {user}: is one component's; name it, as in rampwatch acls worker --user {user}")
-    needed = rights(_settings(config, prefix=prefix), component)
+    needed = needs.rights(_settings(config, prefix=prefix), component)
     if script:
-        print(as_script(needed, user))
+        print(needs.script(needed, user))
     elif json:
         print(msgspec.json.encode(needed).decode())
     else:
         table = Table("component", "on", "may", "because")
-        for row in rows(needed, "\n"):
+        for row in needs.rows(needed, "\n"):
             table.add_row(*row)
         _print_whole(table)
 
