@@ -20,13 +20,14 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from streams.broker_guard import GuardedProcess
 from streams.broker_jars import BrokerUnavailable, java, kafka_jars, shipped_text
 
-__all__ = ["BrokerUnavailable", "LocalBroker", "run_broker"]
+__all__ = ["BrokerUnavailable", "Extra", "LocalBroker", "run_broker"]
 
 HOST = "127.0.0.1"
 # Below the ports that systems hand to outgoing connections (Linux from 32768, macOS from 49152). In that range a
@@ -55,6 +56,20 @@ def _silent(line: str) -> None:
     del line
 
 
+@dataclass(frozen=True)
+class Extra:
+    """What a Kafka has beside the ordinary, as the tests of passwords and rights want it."""
+
+    settings: str = ""
+    """Lines of server.properties, read after the others, so that they win; ``$port`` and ``$controller_port``."""
+    format_options: tuple[str, ...] = ()
+    """For Kafka's storage tool when it prepares the data folder, such as ``--add-scram``."""
+    java_options: tuple[str, ...] = ()
+
+
+NOTHING_MORE = Extra()
+
+
 class LocalBroker:
     """A running local Kafka, made by ``start``. Use it as a context manager, or call ``stop`` at the end.
 
@@ -63,7 +78,13 @@ class LocalBroker:
     """
 
     def __init__(
-        self, data: Path, temporary: bool, port: int, say: Callable[[str], None], go_on: Callable[[], None]
+        self,
+        data: Path,
+        temporary: bool,
+        port: int,
+        say: Callable[[str], None],
+        go_on: Callable[[], None],
+        more: Extra,
     ) -> None:
         self.data = data
         self.log = data / "kafka.log"
@@ -73,6 +94,7 @@ class LocalBroker:
         self._temporary = temporary
         self._say = say
         self._go_on = go_on
+        self._more = more
         self._process: GuardedProcess | None = None
         self._log_start = 0
 
@@ -83,18 +105,20 @@ class LocalBroker:
         port: int | None = None,
         say: Callable[[str], None] = _silent,
         go_on: Callable[[], None] = lambda: None,
+        more: Extra = NOTHING_MORE,
     ) -> LocalBroker:
         """Start Kafka and return once it answers; ``say`` gets a line of progress now and then.
 
         ``data`` keeps topics over stops (None: a temporary folder, removed at the end). ``port`` None takes a free
-        one. ``go_on`` is called again and again, and may raise to give up. Raises BrokerUnavailable.
+        one. ``go_on`` is called again and again, and may raise to give up. ``more`` is what this Kafka has beside
+        the ordinary. Raises BrokerUnavailable.
         """
         if port is None:
             port = _free_port()
         else:
             _refuse_taken(port)
         folder = data.resolve() if data else Path(tempfile.mkdtemp(prefix="rampwatch-kafka-"))
-        broker = cls(folder, data is None, port, say, go_on)
+        broker = cls(folder, data is None, port, say, go_on, more)
         try:
             broker._launch()
         except BaseException:
@@ -155,9 +179,10 @@ class LocalBroker:
     def _write_settings(self) -> None:
         template = string.Template(shipped_text("server.properties"))
         settings = template.substitute(port=self.port, controller_port=self._controller_port)
+        more = string.Template(self._more.settings).substitute(port=self.port, controller_port=self._controller_port)
         try:
             self.data.mkdir(parents=True, exist_ok=True)
-            (self.data / "server.properties").write_text(settings, encoding="utf-8")
+            (self.data / "server.properties").write_text(f"{settings}\n{more}", encoding="utf-8")
             self.log.touch()
         except OSError as error:
             raise BrokerUnavailable(
@@ -168,7 +193,15 @@ class LocalBroker:
         """Prepare an empty data folder: give it the cluster id by which we know our own Kafka."""
         # Kafka's ids are 16 bytes in base64; the first letter is ours so that it never looks like an option.
         cluster_id = "r" + urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", "server.properties"]
+        tool = [
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            cluster_id,
+            "-c",
+            "server.properties",
+            *self._more.format_options,
+        ]
         # A second's work is not worth the optimising compiler: this halves it.
         process = self._java(classpath, "-XX:TieredStopAtLevel=1", *tool)
         process.ended.wait()
@@ -178,7 +211,7 @@ class LocalBroker:
 
     def _java(self, classpath: str, *arguments: str) -> GuardedProcess:
         self._log_start = self.log.stat().st_size
-        command = [str(java()), *JAVA_OPTIONS, "-cp", classpath, *arguments]
+        command = [str(java()), *JAVA_OPTIONS, *self._more.java_options, "-cp", classpath, *arguments]
         try:
             self._process = GuardedProcess(
                 command, JAVA_ENVIRONMENT, self.data, self.log, remove_folder=self._temporary

@@ -106,6 +106,35 @@ def topics_check(*, config: Config = None, prefix: Prefix = None) -> None:
 
 
 @app.command
+def acls(
+    component: Annotated[str | None, Parameter(help="one of them; without it all")] = None,
+    *,
+    user: Annotated[str | None, Parameter(help="who it is on the broker; without it rampwatch-COMPONENT")] = None,
+    script: Annotated[bool, Parameter(help="print a shell script that grants them with kafka-acls.sh")] = False,
+    json: Annotated[bool, Parameter(help="print them as JSON")] = False,
+    config: Config = None,
+    prefix: Prefix = None,
+) -> None:
+    """List the least rights that each component needs on a broker that asks for them; no broker is asked."""
+    import msgspec
+
+    from streams import acls as needs
+
+    if user is not None and component is None:
+        raise RampwatchError(f"--user {user}: is one component's; name it, as in rampwatch acls worker --user {user}")
+    needed = needs.rights(_settings(config, prefix=prefix), component)
+    if script:
+        print(needs.script(needed, user))
+    elif json:
+        print(msgspec.json.encode(needed).decode())
+    else:
+        table = Table("component", "on", "may", "because")
+        for row in needs.rows(needed, "\n"):
+            table.add_row(*row)
+        _print_whole(table)
+
+
+@app.command
 def replay(
     archive: Annotated[Path, Parameter(help="folder with one file a topic, one JSON record a line")],
     *,
@@ -162,7 +191,7 @@ def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) ->
 
 
 def _print_whole(table: Table) -> None:
-    """Print a table; a narrow screen may break a line, and never shortens a number."""
+    """Print a table; a narrow screen may break a line, and never shortens a number or a name."""
     console = Console(highlight=False)
     wide = console.options.update(max_width=1_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)

@@ -22,8 +22,10 @@ from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
 from rich.console import Console
 
+from streams.acls import DEMO_PREFIX
 from streams.broker import BrokerUnavailable, LocalBroker
 from streams.broker_guard import GuardedProcess
+from streams.connection import connection, started, told_plainly
 from streams.console.terminal import IncidentText
 from streams.core.errors import RampwatchError
 from streams.core.events import ENCODER, INCIDENTS, LinkedIncident, Record
@@ -116,7 +118,7 @@ async def _play(scene: Scene, plan: DemoPlan, settings: Settings, printed: Print
             say(f"{error}\nno Kafka here: the same engine runs in this process instead")
             await _limited(_in_process(scene, settings, records, speed, printed, say), plan.for_s)
             return
-        prefix = f"demo-{secrets.token_hex(4)}-"
+        prefix = DEMO_PREFIX + f"{secrets.token_hex(4)}-"
         settings = msgspec.structs.replace(settings, broker=address, prefix=prefix)
         await stack.enter_async_context(_topics(settings))
         worker = await stack.enter_async_context(_worker(settings))
@@ -154,7 +156,8 @@ async def _in_process(
 
 async def _broker(stack: AsyncExitStack, settings: Settings, say: Say) -> str:
     """Return the address of a broker: the one that is set, or one started for the demo."""
-    if "RAMPWATCH_BROKER" in os.environ or settings.broker != Settings().broker:
+    named = "RAMPWATCH_BROKER" in os.environ or settings.broker != Settings().broker
+    if named or settings.security_protocol != Settings().security_protocol:
         return settings.broker
     given_up = threading.Event()
 
@@ -230,19 +233,20 @@ async def _through_kafka(
 ) -> None:
     consumer = AIOKafkaConsumer(
         settings.prefix + INCIDENTS,
-        bootstrap_servers=settings.broker,
+        **connection(settings),
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
     printed.begin(f"through Kafka at {settings.broker}, {_pace_told(scene, speed)}", say)
     await worker.up()
-    player = asyncio.ensure_future(play(records, settings.broker, settings.prefix, speed, scene.lively_from_ms))
+    player = asyncio.ensure_future(play(records, settings, speed, scene.lively_from_ms))
     try:
-        await consumer.start()
+        await started(consumer, settings)
         quiet_since_s = asyncio.get_running_loop().time()
         while True:
-            rows = await consumer.getmany(timeout_ms=200)
+            with told_plainly(settings):
+                rows = await consumer.getmany(timeout_ms=200)
             for row in (row for batch in rows.values() for row in batch):
                 printed.show(msgspec.json.decode(row.value, type=LinkedIncident))
             worker.look()

@@ -2,23 +2,31 @@
 
 A key ``name`` of the file is ``RAMPWATCH_NAME`` in the environment, a key of the table ``[join]`` is
 ``RAMPWATCH_JOIN_…``; the environment wins. A name nobody knows is as wrong as a value that does not fit.
+
+A secret ``name`` may lie in a file that ``name_file`` names. No sentence of ours and no setting printed shows one.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
 
 from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
+from streams.secret import Secret
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 _PREFIX: Final = "RAMPWATCH_"
 _JOIN_PREFIX: Final = "RAMPWATCH_JOIN_"
+_SECRETS: Final = ("sasl_password", "ssl_key_password")
+"""Each has a setting beside it, its name with ``_file`` behind, that says which file holds it."""
 
 
 class SettingsError(RampwatchError):
@@ -52,7 +60,29 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stalled_after_ms: Annotated[
         int, Meta(ge=1_000, le=2**53, description="a worker that had work and committed none for this long ends itself")
     ] = 120_000
+    security_protocol: Annotated[SecurityProtocol, Meta(description="how to speak to the broker")] = "PLAINTEXT"
+    sasl_mechanism: Annotated[SaslMechanism, Meta(description="how to say who this is")] = "SCRAM-SHA-512"
+    sasl_username: Annotated[str, Meta(description="the broker's user that this process is")] = ""
+    sasl_password: Annotated[Secret, Meta(description="of the user")] = Secret()
+    sasl_password_file: Annotated[str, Meta(description="file that holds the user's password")] = ""
+    ssl_cafile: Annotated[
+        str, Meta(description="PEM file of who vouches for the broker; without it whom this machine trusts")
+    ] = ""
+    ssl_certfile: Annotated[str, Meta(description="PEM file of this process's certificate")] = ""
+    ssl_keyfile: Annotated[str, Meta(description="PEM file of its key; without it in the file of the certificate")] = ""
+    ssl_key_password: Annotated[Secret, Meta(description="of the key, where it is encrypted")] = Secret()
+    ssl_key_password_file: Annotated[str, Meta(description="file that holds the key's password")] = ""
     join: JoinRules = JoinRules()
+
+    @property
+    def sasl(self) -> bool:
+        """Whether the broker is told who this is."""
+        return self.security_protocol.startswith("SASL_")
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.security_protocol.endswith("SSL")
 
 
 def read_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
@@ -65,15 +95,24 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
         if variable.startswith(_PREFIX):
             table, kind, name = _place(variable, values, join)
             table[name] = _typed(kind, name, text, variable)
+    for name in _SECRETS:
+        _from_secret_file(values, name)
     try:
-        return msgspec.convert(values, Settings)
+        settings = msgspec.convert(values, Settings, dec_hook=_secret)
     except msgspec.ValidationError as error:
         raise SettingsError(_sentence(str(error), str(file or "settings"))) from None
+    for misfit in _misfits(settings):
+        raise SettingsError(misfit)
+    return settings
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables that give another process these settings."""
-    tables = ((_PREFIX, msgspec.structs.asdict(settings)), (_JOIN_PREFIX, msgspec.structs.asdict(settings.join)))
+    """Return the variables that give another process these settings: secrets too, but those that lie in files."""
+    values = msgspec.structs.asdict(settings)
+    for name in _SECRETS:
+        secret = values.pop(name)
+        values[name] = "" if values[f"{name}_file"] else secret.reveal()
+    tables = ((_PREFIX, values), (_JOIN_PREFIX, msgspec.structs.asdict(settings.join)))
     return {
         (prefix + name).upper(): ",".join(value) if isinstance(value, tuple) else str(value)
         for prefix, table in tables
@@ -108,12 +147,73 @@ def _typed(kind: type[Struct], name: str, text: str, variable: str) -> object:
     wanted = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
     raw: object = [part.strip() for part in text.split(",")] if name == "placeholder_plates" else text
     try:
-        return msgspec.convert(raw, wanted, strict=False)
+        return msgspec.convert(raw, wanted, strict=False, dec_hook=_secret)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{variable}={text}: {error}; give a value that fits") from None
+        raise SettingsError(f"{variable}={text}: {error}; give {_fitting(wanted)}") from None
+
+
+def _fitting(wanted: Any) -> str:  # noqa: ANN401 - an annotation, whatever its kind
+    kind, *_ = get_args(wanted) or (wanted,)
+    named = get_args(kind) if get_origin(kind) is Literal else ()
+    return f"one of {', '.join(named)}" if named else "a value that fits"
 
 
 def _sentence(error: str, source: str) -> str:
     what, _, where = error.partition(" - at `$.")
     name = where.rstrip("`")
     return f"{source}: {name + ': ' if name else ''}{what}; mend or remove that key"
+
+
+# ---------------------------------------------------------------------- secrets, and what goes with what
+
+
+def _secret(kind: type, value: object) -> Secret:
+    """Take a text as a secret, for msgspec; what is no text is not told, for it may be one all the same."""
+    assert kind is Secret
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("Expected a text in quotes")
+    return Secret(value)
+
+
+def _from_secret_file(values: dict[str, Any], name: str) -> None:
+    file = values.get(f"{name}_file")
+    if not isinstance(file, str) or not file:
+        return
+    variable = f"{_PREFIX}{name}_file".upper()
+    if values.get(name):
+        raise SettingsError(f"{name} and {name}_file are both set; unset one of them")
+    try:
+        text = Path(file).read_text("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError(f"{variable}={file}: cannot be read ({error.strerror}); name a file that can") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{variable}={file}: is not UTF-8; write the password there as text") from None
+    if not text:
+        raise SettingsError(f"{variable}={file}: is empty; write the password there")
+    values[name] = Secret(text)
+
+
+def _misfits(settings: Settings) -> Iterator[str]:
+    """Say what does not go together: a password that nobody is told is as wrong as one that is missing."""
+    protocol = settings.security_protocol
+    given = {name: getattr(settings, name) for name in Settings.__struct_fields__}
+    for name, value in given.items():
+        if value and name.startswith("sasl_") and name != "sasl_mechanism" and not settings.sasl:
+            yield f"{name} is set, but security_protocol {protocol} uses none; {_protocols('SASL_SSL', name)}"
+        if value and name.startswith("ssl_") and not settings.tls:
+            yield f"{name} is set, but security_protocol {protocol} uses none; {_protocols('SSL or SASL_SSL', name)}"
+    if settings.sasl and not settings.sasl_username:
+        yield f"security_protocol {protocol} needs a user; set RAMPWATCH_SASL_USERNAME"
+    if settings.sasl and not settings.sasl_password:
+        yield (
+            f"security_protocol {protocol} needs the password of {settings.sasl_username}; name a file that holds it "
+            "in RAMPWATCH_SASL_PASSWORD_FILE, or set RAMPWATCH_SASL_PASSWORD"
+        )
+    if not settings.ssl_certfile and (settings.ssl_keyfile or settings.ssl_key_password):
+        yield "a key is set without its certificate; set RAMPWATCH_SSL_CERTFILE as well"
+
+
+def _protocols(fitting: str, name: str) -> str:
+    return f"set RAMPWATCH_SECURITY_PROTOCOL to {fitting}, or unset {name}"

@@ -16,6 +16,7 @@ import msgspec
 
 from streams.bench.engine import bytes_per_read, engine_rounds
 from streams.bench.latency import latencies
+from streams.bench.processes import BenchError
 from streams.bench.throughput import rates
 from streams.bench.traffic import day, fill
 from streams.broker import BrokerUnavailable, LocalBroker
@@ -142,6 +143,8 @@ def _note(measured: dict[str, list[float]], round_: msgspec.Struct) -> None:
 @contextmanager
 def _kafka(settings: Settings, say: Say) -> Iterator[Settings]:
     """Settings for a broker that answers: the one that is set, or one started for the bench."""
+    if settings.security_protocol != "PLAINTEXT":
+        raise BenchError("the bench measures a broker that asks for nothing; unset RAMPWATCH_SECURITY_PROTOCOL")
     if "RAMPWATCH_BROKER" in os.environ or settings.broker != Settings().broker:
         yield settings
         return

@@ -12,6 +12,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from msgspec import Struct
 
+from streams.connection import connection, started, told_plainly
+from streams.settings import Settings
+
 _SLICE_S: Final = 0.05
 """How finely the pace is kept: records due within it go out together."""
 
@@ -46,19 +49,27 @@ class Pace:
             await asyncio.sleep(wait_s)
 
 
-async def play(records: Iterable[Playable], broker: str, prefix: str, speed: float | None, from_ms: int) -> int:
-    """Publish records, given in the order of their stamps, paced from ``from_ms`` on, and return how many."""
-    producer = AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, linger_ms=5)
+async def play(records: Iterable[Playable], settings: Settings, speed: float | None, from_ms: int) -> int:
+    """Publish records, given in the order of their stamps, paced from ``from_ms`` on, and return how many.
+
+    They go to the topics of the settings' prefix. Raises `BrokerError` where the broker does not take them.
+    """
+    with told_plainly(settings):
+        return await _play(records, settings, speed, from_ms)
+
+
+async def _play(records: Iterable[Playable], settings: Settings, speed: float | None, from_ms: int) -> int:
+    producer = AIOKafkaProducer(**connection(settings), enable_idempotence=True, linger_ms=5)
     sent = 0
     pending: list[Any] = []
+    await started(producer, settings)
     try:
-        await producer.start()
         pace = Pace(speed, from_ms)
         for record in records:
             await pace.until_due(record.stamp_ms)
             headers = [("rampwatch-stamp-ms", str(record.stamp_ms).encode())]
             pending.append(
-                await producer.send(prefix + record.topic, record.value, record.key.encode(), headers=headers)
+                await producer.send(settings.prefix + record.topic, record.value, record.key.encode(), headers=headers)
             )
             sent += 1
             if len(pending) >= 1_000:

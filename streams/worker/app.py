@@ -16,15 +16,17 @@ import faust
 from aiokafka.errors import KafkaError
 
 from streams.calibration import load_calibration
+from streams.connection import DENIED, denied
 from streams.core.digest import answers_digest
 from streams.core.errors import RampwatchError
 from streams.core.events import JOINED
 from streams.core.site import Site
 from streams.settings import Settings
-from streams.worker import topics
+from streams.worker import permitted, topics
 from streams.worker.agents import declare_agents
 from streams.worker.batches import batch_transport
 from streams.worker.broadcast import BroadcastReader
+from streams.worker.credentials import credentials
 from streams.worker.health import Pages, Pulse, serve
 from streams.worker.joining import Joining
 from streams.worker.outputs import DEAD_LETTER_BYTES_MAX, Outputs
@@ -57,6 +59,7 @@ def build(
     app = faust.App(
         settings.prefix + settings.group,
         broker=f"kafka://{settings.broker}",
+        broker_credentials=credentials(settings),
         datadir=data,
         store="memory://",
         web_enabled=False,
@@ -103,10 +106,12 @@ def _given(service: BroadcastReader) -> type[BroadcastReader]:
 
 
 async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None:
-    """Run a worker until SIGINT or SIGTERM; raises `WorkerError`, `topics.TopicsError` where it cannot start.
+    """Run a worker until SIGINT or SIGTERM; raises `WorkerError`, `BrokerError` where it cannot start.
 
     ``ready`` is called when the worker has taken over its first share of the partitions.
     """
+    if lacking := await permitted.missing(settings, "worker"):
+        raise WorkerError("the broker does not permit what a worker does:\n  " + "\n  ".join(lacking))
     faults = await topics.check(settings)
     if faults:
         raise WorkerError("the topics are not as a worker needs them:\n  " + "\n  ".join(faults))
@@ -131,7 +136,7 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
         _end_hard_after(_GRACE_S)
         await app.stop()
         if app.crashed:
-            raise WorkerError(_why(app.crash_reason))
+            raise WorkerError(_why(settings, app.crash_reason))
         if pulse.is_stalled:
             raise WorkerError(f"no progress in {pulse.age_s:.0f} s though there is work; the partitions go to another")
 
@@ -142,8 +147,10 @@ async def _stalled(pulse: Pulse) -> None:
         await asyncio.sleep(1)
 
 
-def _why(reason: BaseException) -> str:
+def _why(settings: Settings, reason: BaseException) -> str:
     """What ended the worker; not what an error holds, for that may be a plate."""
+    if isinstance(reason, DENIED):
+        return denied(settings, reason)
     what = str(reason) if isinstance(reason, RampwatchError | KafkaError) else type(reason).__name__
     return f"the worker broke down ({what}); its partitions go to another"
 

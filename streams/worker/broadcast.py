@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from streams.connection import connection
 from streams.core.events import Outcome, Record, Refused
 from streams.settings import Settings
 from streams.worker.health import Pulse
@@ -29,7 +30,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
         super().__init__(**kwargs)
         self._pulse = pulse
         self._prefix = settings.prefix
-        self._broker = settings.broker
+        self._settings = settings
         self._joining = joining
         self._consumer: Any = None
         self._outcomes: dict[tuple[str, int], _Outcomes] = {}
@@ -39,7 +40,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Take all partitions of the broadcast topics, from their beginnings."""
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._broker,
+            **connection(self._settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=100,

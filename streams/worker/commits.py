@@ -14,6 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from msgspec import Struct
 
+from streams.connection import connection
 from streams.core.windows import NEVER
 from streams.settings import Settings
 
@@ -40,7 +41,7 @@ def told_watermark_ms(text: str | None) -> int:
 
 async def committed(settings: Settings, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
     """Return what the group has committed for these partitions; those without are left out. Raises `KafkaError`."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
+    admin = AIOKafkaAdminClient(**connection(settings))
     try:
         await admin.start()
         answer = await admin.list_consumer_group_offsets(settings.prefix + settings.group, partitions=list(tps))

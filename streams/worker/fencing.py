@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from streams.connection import connection
 from streams.core.errors import RampwatchError
 from streams.core.events import ENCODER, INCIDENTS, LinkedIncident
 from streams.settings import Settings
@@ -42,7 +43,7 @@ class IncidentWriter:
     async def open(cls, settings: Settings, number: int, headers: Mapping[str, bytes]) -> Self:
         """Shut out who had the partition before, and return its writer; raises `KafkaError`."""
         producer = AIOKafkaProducer(
-            bootstrap_servers=settings.broker,
+            **connection(settings),
             transactional_id=f"{settings.prefix}{settings.group}-{number}",
             transaction_timeout_ms=_TRANSACTION_MS_MAX,
         )

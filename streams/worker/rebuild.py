@@ -19,6 +19,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams import metrics
+from streams.connection import connection
 from streams.core.events import HITS, INCIDENTS, JOINED, READS, LinkedIncident, Refused
 from streams.core.rules import JoinRules
 from streams.core.windows import NEVER
@@ -101,7 +102,7 @@ class Rebuild:
 
     def _consumer(self, isolation: str) -> Any:  # noqa: ANN401 - aiokafka has no types
         return AIOKafkaConsumer(
-            bootstrap_servers=self._settings.broker,
+            **connection(self._settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level=isolation,

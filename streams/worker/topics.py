@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 from msgspec import Struct
 
+from streams.connection import DENIED, connection, started, who
 from streams.core.errors import RampwatchError
 from streams.core.events import ACTIONS, BROADCAST, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, JOINED, READS, SHOTS
 from streams.settings import Settings
@@ -20,6 +21,7 @@ _COPIES: Final = 3
 """Of each partition, where there are that many brokers: one may fail and one be under repair."""
 _MAX_RECORD_BYTES: Final = 1_048_588
 """Kafka's own default for the largest record."""
+_NO_RIGHT: Final = "; give this user the rights that rampwatch acls lists"
 HEADERS_BYTES_MAX: Final = 65_536
 """What a dead letter has beside the record's own bytes, at the most."""
 
@@ -86,20 +88,28 @@ async def _create(admin: Any, missing: list[TopicPlan]) -> None:  # noqa: ANN401
     for name, code, *detail in response.topic_errors:
         if code and code != TopicAlreadyExistsError.errno:
             said = detail[0] if detail and detail[0] else for_code(code).__name__
+            said += _NO_RIGHT if for_code(code) in DENIED else ""
             raise TopicsError(f"{name}: the broker does not make this topic: {said}")
 
 
 async def check(settings: Settings) -> list[str]:
-    """Return a sentence for each thing that is wrong with the topics; raises `TopicsError` where no broker answers."""
+    """Return a sentence for each thing that is wrong with the topics; raises `BrokerError` where no broker answers."""
     async with _Admin(settings) as admin:
         wanted = plan(settings)
         described = {t["topic"]: t for t in await admin.describe_topics([t.name for t in wanted])}
-        present = [t for t in wanted if described.get(t.name, {}).get("error_code", 3) == 0]
+        codes = {t.name: described.get(t.name, {}).get("error_code", 3) for t in wanted}
+        present = [t for t in wanted if codes[t.name] == 0]
         configs = await _configs(admin, present) if present else {}
-    faults = [f"{t.name}: does not exist; make it with rampwatch topics create" for t in wanted if t not in present]
+    faults = [_absent(t.name, settings, codes[t.name]) for t in wanted if t not in present]
     for topic in present:
         faults += _faults(topic, len(described[topic.name]["partitions"]), configs[topic.name])
     return faults
+
+
+def _absent(name: str, settings: Settings, code: int) -> str:
+    if for_code(code) in DENIED:
+        return f"{name}: {who(settings)} may not see it{_NO_RIGHT}"
+    return f"{name}: does not exist; make it with rampwatch topics create"
 
 
 async def delete(settings: Settings) -> None:
@@ -121,7 +131,9 @@ async def _configs(admin: AIOKafkaAdminClient, topics: list[TopicPlan]) -> dict[
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
     configs: dict[str, dict[str, str]] = {}
     for response in await admin.describe_configs(resources):
-        for _, _, _, name, entries in response.resources:
+        for code, _, _, name, entries in response.resources:
+            if code:
+                raise TopicsError(f"{name}: its settings cannot be read ({for_code(code).__name__}){_NO_RIGHT}")
             configs[name] = {entry[0]: entry[1] for entry in entries}
     return configs
 
@@ -151,17 +163,11 @@ class _Admin:
     """An administrative client that is closed again, and whose failures are sentences."""
 
     def __init__(self, settings: Settings) -> None:
-        self._broker = settings.broker
-        self._client = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
+        self._settings = settings
+        self._client = AIOKafkaAdminClient(**connection(settings))
 
     async def __aenter__(self) -> Any:  # noqa: ANN401 - aiokafka has no types
-        try:
-            await self._client.start()
-        except KafkaError as error:
-            await self._client.close()
-            raise TopicsError(
-                f"{self._broker}: no Kafka broker answers ({error}); start one, or set RAMPWATCH_BROKER"
-            ) from None
+        await started(self._client, self._settings)
         return self._client
 
     async def __aexit__(self, kind: object, error: object, at: object) -> None:

@@ -31,7 +31,7 @@ from streams.replay.archive import line_with, read_archive
 from streams.replay.compare import differences
 from streams.replay.fold import replay
 from streams.replay.player import Playable, play
-from streams.settings import Settings
+from streams.settings import Settings, as_environment
 from streams.sites import load_site
 from streams.worker import topics
 
@@ -48,6 +48,12 @@ RawRow = tuple[str, bytes | None, list[tuple[str, bytes | None]]]
 def environment(**more: str) -> dict[str, str]:
     """This process's environment without any setting of rampwatch, and ``more``."""
     return {name: text for name, text in os.environ.items() if not name.startswith("RAMPWATCH_")} | more
+
+
+def access(settings: Settings) -> dict[str, str]:
+    """The variables that name the broker and say who comes; the other settings are given otherwise, if at all."""
+    names = ("RAMPWATCH_BROKER", "RAMPWATCH_SECURITY_", "RAMPWATCH_SASL_", "RAMPWATCH_SSL_")
+    return {name: text for name, text in as_environment(settings).items() if name.startswith(names)}
 
 
 def rampwatch(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -118,7 +124,7 @@ async def _topic_names(address: str) -> list[str]:
 def publish(settings: Settings, records: Iterable[Playable]) -> Counter[str]:
     """Publish records in the order given, their stamps in headers, and return how many went to each topic."""
     records = list(records)
-    asyncio.run(play(records, settings.broker, settings.prefix, None, 0))
+    asyncio.run(play(records, settings, None, 0))
     return Counter(record.topic for record in records)
 
 
@@ -223,7 +229,7 @@ def worker(settings: Settings, folder: Path, *arguments: str, name: str = "worke
     """A worker process that is up; killed at the end where it still runs."""
     log, port = folder / f"{name}.log", free_port()
     command = [*COMMAND, "worker", "--prefix", settings.prefix, "--site", settings.site, *arguments]
-    variables = environment(RAMPWATCH_BROKER=settings.broker, RAMPWATCH_METRICS_PORT=str(port))
+    variables = environment(**access(settings), RAMPWATCH_METRICS_PORT=str(port))
     with log.open("ab") as output:
         before = log.stat().st_size
         process = subprocess.Popen(command, env=variables, stdout=output, stderr=subprocess.STDOUT)

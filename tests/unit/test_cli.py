@@ -20,6 +20,7 @@ COMMANDS = [
     "bench",
     "calibrate",
     "evaluate",
+    "acls",
     "broker",
     "worker",
     "topics create",

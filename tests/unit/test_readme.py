@@ -14,8 +14,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from streams import acls
+from streams.acls import user_of
 from streams.core.rules import JoinRules
-from streams.settings import Settings
+from streams.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -25,6 +27,8 @@ MAKE = "tests/unit/test_readme.py::test_make_has_the_targets_that_the_readme_nam
 DEMO = "tests/unit/test_readme.py::test_the_demo_runs_in_python_alone_and_prints_what_the_readme_shows"
 REPLAY = "tests/unit/test_readme.py::test_a_replay_prints_the_table_of_the_readme"
 KAFKA = "tests/kafka/test_readme_commands.py::test_a_worker_runs_as_the_readme_says"
+SECURE = "tests/unit/test_readme.py::test_the_settings_of_a_broker_that_asks_who_comes_go_together"
+ACLS = "tests/unit/test_readme.py::test_the_table_of_rights_is_the_one_that_is_printed"
 WEEK = "tests/kafka/test_readme_commands.py::test_the_week_of_real_shots_runs_as_the_readme_says"
 
 RUN_BY = {
@@ -40,6 +44,12 @@ RUN_BY = {
     ".venv/bin/rampwatch topics create": KAFKA,
     ".venv/bin/rampwatch topics check": KAFKA,
     ".venv/bin/rampwatch worker --site hartford": KAFKA,
+    "export RAMPWATCH_SECURITY_PROTOCOL=SASL_SSL": SECURE,
+    "export RAMPWATCH_SASL_USERNAME=rampwatch-worker": SECURE,
+    "export RAMPWATCH_SASL_PASSWORD_FILE=/run/secrets/rampwatch-worker": SECURE,
+    "export RAMPWATCH_SSL_CAFILE=/etc/rampwatch/ca.pem": SECURE,
+    ".venv/bin/rampwatch acls": ACLS,
+    ".venv/bin/rampwatch acls worker --script": ACLS,
 }
 
 
@@ -141,6 +151,30 @@ def test_the_table_of_settings_names_each_setting_and_no_other() -> None:
     rules = re.findall(r"`([A-Z_]+)`", dict(rows)["JOIN"])
     assert rules
     assert {name.lower() for name in rules} <= {field.name for field in msgspec.structs.fields(JoinRules)}
+
+
+def test_the_settings_of_a_broker_that_asks_who_comes_go_together(tmp_path: Path) -> None:
+    exported = [command.removeprefix("export ") for command, test in RUN_BY.items() if test == SECURE]
+    variables = dict(each.split("=", 1) for each in exported)
+    password = tmp_path / "password"
+    password.write_text("invented", encoding="utf-8")
+    assert variables["RAMPWATCH_SASL_PASSWORD_FILE"].endswith(variables["RAMPWATCH_SASL_USERNAME"])
+    read = read_settings(variables | {"RAMPWATCH_SASL_PASSWORD_FILE": str(password)})
+    assert (read.sasl, read.tls, read.sasl_username) == (True, True, user_of("worker"))
+
+
+def test_the_table_of_rights_is_the_one_that_is_printed(tmp_path: Path) -> None:
+    listed, script = [command for command, test in RUN_BY.items() if test == ACLS]
+    rows = [tuple(row.split(" | ")) for row in re.findall(r"^\| (\w+ \| \S+ .+) \|$", README, re.MULTILINE)]
+    of_rights = [row for row in rows if len(row) == 4 and row[0] != "component"]
+    assert of_rights == list(acls.rows(acls.rights(Settings())))
+    shown = run(listed, tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    named = {word for _, things, _, _ in of_rights for word in re.split(r",? ", things)}
+    assert named <= set(shown.stdout.split())
+    as_json = msgspec.json.decode(run(listed, tmp_path, "--json").stdout, type=list[acls.Right])
+    assert as_json == acls.rights(Settings())
+    assert run(script, tmp_path).stdout == acls.script(acls.rights(Settings(), "worker"), None) + "\n"
 
 
 @pytest.mark.parametrize("page", ["README.md", "schemas/README.md", "deploy/samples/README.md"])

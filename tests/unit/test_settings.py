@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from streams.core.rules import JoinRules
-from streams.settings import Settings, SettingsError, read_settings
+from streams.secret import Secret
+from streams.settings import Settings, SettingsError, as_environment, read_settings
 
 
 def written(folder: Path, text: str) -> Path:
@@ -137,3 +138,112 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path):
     file = tmp_path / "latin.toml"
     file.write_bytes(b'group = "\xe9"\n')
     assert "not TOML" in complaint({}, file)
+
+
+# ---------------------------------------------------------------------- who this is, and what nobody may see
+
+HIDDEN = "Invented-Heron-3381"
+USER = {
+    "RAMPWATCH_SECURITY_PROTOCOL": "SASL_SSL",
+    "RAMPWATCH_SASL_USERNAME": "rampwatch-worker",
+    "RAMPWATCH_SASL_PASSWORD": HIDDEN,
+}
+
+
+def test_a_password_is_used_and_never_shown():
+    read = read_settings(USER)
+    assert read.sasl_password.reveal() == HIDDEN
+    for shown in (repr(read), str(read), str(read.sasl_password), f"{read.sasl_password}", f"{read.sasl_password!r}"):
+        assert shown
+        assert HIDDEN not in shown
+
+
+def test_secrets_are_equal_by_what_they_hide():
+    assert Secret(HIDDEN) == Secret(HIDDEN)
+    assert len({Secret(HIDDEN), Secret(HIDDEN), Secret("other"), Secret()}) == 3
+    assert Secret(HIDDEN) != HIDDEN
+    assert not Secret()
+
+
+def test_a_password_may_lie_in_a_file_and_its_last_line_end_does_not_count(tmp_path):
+    file = tmp_path / "password"
+    file.write_bytes(f" {HIDDEN} \r\n".encode())
+    without = {name: text for name, text in USER.items() if name != "RAMPWATCH_SASL_PASSWORD"}
+    read = read_settings(without | {"RAMPWATCH_SASL_PASSWORD_FILE": str(file)})
+    assert read.sasl_password == Secret(f" {HIDDEN} ")
+
+
+def test_another_process_gets_the_same_settings_and_no_password_that_lies_in_a_file(tmp_path):
+    file = tmp_path / "password"
+    file.write_text(HIDDEN, encoding="utf-8")
+    key = {
+        "RAMPWATCH_SSL_CERTFILE": "c.pem",
+        "RAMPWATCH_SSL_KEY_PASSWORD": "Invented-Ibis-9",
+        "RAMPWATCH_JOIN_PLACEHOLDER_PLATES": "NONE,NO READ",
+    }
+    for given in (USER | key, USER | key | {"RAMPWATCH_SASL_PASSWORD": "", "RAMPWATCH_SASL_PASSWORD_FILE": str(file)}):
+        read = read_settings(given)
+        told = as_environment(read)
+        assert read_settings(told) == read
+        assert (HIDDEN in told.values()) == (HIDDEN in given.values())
+
+
+def test_a_toml_file_may_name_user_and_password_as_well(tmp_path):
+    file = written(tmp_path, f'security_protocol = "SASL_SSL"\nsasl_username = "a"\nsasl_password = "{HIDDEN}"\n')
+    assert read_settings({}, file).sasl_password.reveal() == HIDDEN
+    assert read_settings({"RAMPWATCH_SASL_PASSWORD": "other"}, file).sasl_password.reveal() == "other"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"SASL_USERNAME": ""}, "security_protocol SASL_SSL needs a user; set RAMPWATCH_SASL_USERNAME"),
+        ({"SASL_PASSWORD": ""}, "needs the password of rampwatch-worker; name a file that holds it in RAMPWATCH_SASL_"),
+        ({"SECURITY_PROTOCOL": "SSL"}, "sasl_username is set, but security_protocol SSL uses none; set RAMPWATCH_SECU"),
+        ({"SECURITY_PROTOCOL": "PLAINTEXT"}, "set RAMPWATCH_SECURITY_PROTOCOL to SASL_SSL, or unset sasl_username"),
+        ({"SECURITY_PROTOCOL": "SASL_PLAINTEXT", "SSL_CAFILE": "ca.pem"}, "to SSL or SASL_SSL, or unset ssl_cafile"),
+        ({"SSL_KEYFILE": "k.pem"}, "a key is set without its certificate; set RAMPWATCH_SSL_CERTFILE as well"),
+        ({"SSL_KEY_PASSWORD": HIDDEN}, "a key is set without its certificate; set RAMPWATCH_SSL_CERTFILE as well"),
+        ({"SASL_PASSWORD_FILE": "file"}, "sasl_password and sasl_password_file are both set; unset one of them"),
+        ({"SASL_PASSWORD": "", "SASL_PASSWORD_FILE": "gone"}, "RAMPWATCH_SASL_PASSWORD_FILE=gone: cannot be read (No "),
+        ({"SECURITY_PROTOCOL": "SASL_TLS"}, "give one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
+        ({"SASL_MECHANISM": "GSSAPI"}, "give one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+        ({"SASL_PASSWROD": HIDDEN}, "RAMPWATCH_SASL_PASSWROD: no such setting; unset it, or use one of "),
+    ],
+)
+def test_what_does_not_go_together_is_told_with_the_remedy_and_without_the_password(change, told):
+    said = complaint(USER | {f"RAMPWATCH_{name}": text for name, text in change.items()})
+    assert told in said
+    assert HIDDEN not in said
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "is empty; write the password there"), (b"\n", "is empty"), (b"\xff" + HIDDEN.encode(), "is not UTF-8")],
+)
+def test_a_file_that_holds_no_password_is_named(tmp_path, content, told):
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    said = complaint(USER | {"RAMPWATCH_SASL_PASSWORD": "", "RAMPWATCH_SASL_PASSWORD_FILE": str(file)})
+    assert said.startswith(f"RAMPWATCH_SASL_PASSWORD_FILE={file}: {told}")
+    assert HIDDEN not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"sasl_password = {HIDDEN}\n",
+        f"sasl_password = '{HIDDEN}\n",
+        f"sasl_password = ['{HIDDEN}']\n",
+        f"sasl_password = {{ text = '{HIDDEN}' }}\n",
+        "sasl_password = 3381\n",
+        f"[sasl]\npassword = '{HIDDEN}'\n",
+    ],
+)
+def test_a_file_with_a_mistake_beside_a_password_is_told_without_it(tmp_path, text):
+    file = written(tmp_path, text)
+    said = complaint({}, file)
+    assert said.startswith(f"{file}: ")
+    assert "sasl" in said or "not TOML" in said
+    assert HIDDEN not in said
+    assert "3381" not in said
