@@ -19,6 +19,9 @@ HITS: Final = "stolen-vehicle-hits"
 READS: Final = "ramp-plate-reads"
 ACTIONS: Final = "incident-actions"
 INCIDENTS: Final = "linked-incidents"
+TALLIES: Final = "tallies"
+COUNTERS: Final = "spike-counters"
+ALERTS: Final = "spike-alerts"
 DEAD_LETTERS: Final = "dead-letters"
 
 INPUTS: Final = (SHOTS, HITS, READS, ACTIONS)

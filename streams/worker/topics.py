@@ -11,11 +11,32 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from msgspec import Struct
 
 from streams.core.errors import RampwatchError
-from streams.core.events import ACTIONS, BROADCAST, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, JOINED, READS, SHOTS
+from streams.core.events import (
+    ACTIONS,
+    ALERTS,
+    BROADCAST,
+    COUNTERS,
+    DEAD_LETTERS,
+    HITS,
+    INCIDENTS,
+    INPUTS,
+    JOINED,
+    READS,
+    SHOTS,
+    TALLIES,
+)
 from streams.settings import Settings
 
 _DAY_MS: Final = 86_400_000
 _RARE_PARTITIONS: Final = 1
+_ONE_PARTITION: Final = (TALLIES, COUNTERS, ALERTS)
+"""Read and written in one order by one owner: not one more, nor fewer."""
+_CLEANUP: Final = {
+    INCIDENTS: "compact,delete",
+    TALLIES: "compact,delete",
+    COUNTERS: "compact",
+    ALERTS: "compact,delete",
+}
 _COPIES: Final = 3
 """Of each partition, where there are that many brokers: one may fail and one be under repair."""
 _MAX_RECORD_BYTES: Final = 1_048_588
