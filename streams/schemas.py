@@ -200,7 +200,7 @@ def _description(name: str, field: str) -> str:
 def _flat(what: Schema) -> Schema:
     """Return a schema in which "this or null" is one schema rather than a choice of two, which is easier to read."""
     choices = what.get("anyOf", [])
-    if len(choices) != 2 or choices[1] != {"type": "null"}:
+    if len(choices) != 2 or choices[1] != {"type": "null"} or "$ref" in choices[0]:
         return dict(what)
     one, rest = choices[0], {key: value for key, value in what.items() if key != "anyOf"}
     if "enum" in one:

@@ -1,7 +1,8 @@
 """Every setting, once, with its unit and meaning; read once from the environment and an optional TOML file.
 
-A key ``name`` of the file is ``RAMPWATCH_NAME`` in the environment, a key of the table ``[join]`` is
-``RAMPWATCH_JOIN_…``; the environment wins. A name nobody knows is as wrong as a value that does not fit.
+A key ``name`` of the file is ``RAMPWATCH_NAME`` in the environment, one of the tables ``[join]`` and ``[counters]`` is
+``RAMPWATCH_JOIN_…`` and ``RAMPWATCH_COUNTERS_…``; the environment wins. A name nobody knows is as wrong as a value that
+does not fit.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
+from streams.core.counters.rules import CounterRules
 from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
 
 _PREFIX: Final = "RAMPWATCH_"
-_JOIN_PREFIX: Final = "RAMPWATCH_JOIN_"
+_TABLES: Final[dict[str, type[Struct]]] = {"join": JoinRules, "counters": CounterRules}
 
 
 class SettingsError(RampwatchError):
@@ -50,18 +52,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "127.0.0.1"
     metrics_port: Annotated[int, Meta(ge=0, le=65_535, description="of the Prometheus endpoint; 0: none")] = 0
     join: JoinRules = JoinRules()
+    counters: CounterRules = CounterRules()
 
 
 def read_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
     """Return the settings of this process; raises `SettingsError`."""
     values = _from_file(file) if file else {}
-    join = values.setdefault("join", {})
-    if not isinstance(join, dict):
-        raise SettingsError(f"{file}: [join] must be a table; write its keys below a line [join]")
+    for table in _TABLES:
+        if not isinstance(values.setdefault(table, {}), dict):
+            raise SettingsError(f"{file}: [{table}] must be a table; write its keys below a line [{table}]")
     for variable, text in sorted(environment.items()):
         if variable.startswith(_PREFIX):
-            table, kind, name = _place(variable, values, join)
-            table[name] = _typed(kind, name, text, variable)
+            place, kind, name = _place(variable, values)
+            place[name] = _typed(kind, name, text, variable)
     try:
         return msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
@@ -70,13 +73,18 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
 
 def as_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that give another process these settings."""
-    tables = ((_PREFIX, msgspec.structs.asdict(settings)), (_JOIN_PREFIX, msgspec.structs.asdict(settings.join)))
+    tables = [(_PREFIX, {field: getattr(settings, field) for field in settings.__struct_fields__})]
+    tables += [(_prefix_of(name), msgspec.structs.asdict(tables[0][1].pop(name))) for name in _TABLES]
     return {
         (prefix + name).upper(): ",".join(value) if isinstance(value, tuple) else str(value)
         for prefix, table in tables
         for name, value in table.items()
-        if name != "join"
+        if value is not None
     }
+
+
+def _prefix_of(table: str) -> str:
+    return f"{_PREFIX}{table}_".upper()
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -88,16 +96,18 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: not TOML ({error}); mend that line") from None
 
 
-def _place(variable: str, values: dict[str, Any], join: dict[str, Any]) -> tuple[dict[str, Any], type[Struct], str]:
+def _place(variable: str, values: dict[str, Any]) -> tuple[dict[str, Any], type[Struct], str]:
     """Where a variable of the environment belongs: a table, its type, the key in it."""
-    table, kind, name = values, Settings, variable.removeprefix(_PREFIX).lower()
-    if variable.startswith(_JOIN_PREFIX):
-        table, kind, name = join, JoinRules, variable.removeprefix(_JOIN_PREFIX).lower()  # type: ignore[assignment]
-    known = {field.name for field in msgspec.structs.fields(kind)} - {"join"}
+    place, kind, prefix = values, cast(type[Struct], Settings), _PREFIX
+    for table, of_table in _TABLES.items():
+        if variable.startswith(_prefix_of(table)):
+            place, kind, prefix = values[table], of_table, _prefix_of(table)
+    name = variable.removeprefix(prefix).lower()
+    known = {field.name for field in msgspec.structs.fields(kind)} - _TABLES.keys()
     if name not in known:
         names = sorted(variable.removesuffix(name.upper()) + known_name.upper() for known_name in known)
         raise SettingsError(f"{variable}: no such setting; unset it, or use one of {', '.join(names)}")
-    return table, kind, name
+    return place, kind, name
 
 
 def _typed(kind: type[Struct], name: str, text: str, variable: str) -> object:

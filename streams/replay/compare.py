@@ -8,19 +8,20 @@ from typing import Any
 
 import msgspec
 
-from streams.core.events import DEAD_LETTERS, INCIDENTS
+from streams.core.events import ALERTS, COUNTERS, DEAD_LETTERS, INCIDENTS, TALLIES
 from streams.replay.archive import ArchiveError, read_lines, topic_file, value_of
 
 
 def differences(produced: Path, expected: Path) -> list[str]:
     """Return a sentence for each difference in content between two archives of outcomes.
 
-    The last line of a key counts; revisions, headers and the stamp of an incident's vehicle do not, and an incident
-    that is retracted with nothing in it equals one that is absent. Raises `ArchiveError`.
+    The last line of a key counts, of alerts that of a spike; revisions, headers and the stamp of an incident's vehicle do
+    not, an incident that is retracted with nothing in it equals one that is absent, and so does an alert withdrawn. How
+    often an incident was tallied does not count either, for that is one of its revisions. Raises `ArchiveError`.
     """
     return [
         sentence
-        for topic in (INCIDENTS, DEAD_LETTERS)
+        for topic in (INCIDENTS, DEAD_LETTERS, TALLIES, COUNTERS, ALERTS)
         for sentence in _differences(topic, _last_values(produced, topic), _last_values(expected, topic))
     ]
 
