@@ -36,6 +36,10 @@ Config = Annotated[Path | None, Parameter(name="--config", help="TOML file with 
 SiteName = Annotated[
     str | None, Parameter(name="--site", help="a shipped site (hartford, kansas-city) or a GeoJSON file")
 ]
+AsOf = Annotated[
+    str | None,
+    Parameter(help="count what was before: a date (its end), a time, or milliseconds; without it all there is"),
+]
 Prefix = Annotated[str | None, Parameter(name="--prefix", help="put before every topic's name")]
 
 
@@ -112,6 +116,7 @@ def replay(
     expect: Annotated[
         Path | None, Parameter(help="an archive of outcomes to compare with; exit code 1 if any differs")
     ] = None,
+    counters_as_of: AsOf = None,
     json: Annotated[bool, Parameter(help="print the outcomes as JSON")] = False,
 ) -> None:
     """Fold an archive through the engine in-process, without a broker, into an archive of outcomes."""
@@ -120,12 +125,16 @@ def replay(
 
     from streams.replay import archive as archives
     from streams.replay.compare import differences
+    from streams.replay.fold import Counting
     from streams.replay.fold import replay as fold
+    from streams.replay.moments import moment_ms
 
     if expect is not None and expect.resolve() == out.resolve():
         raise RampwatchError(f"--expect {expect}: is what this replay writes; name the outcomes of another replay")
     settings = _settings(config, site)
     place = _site(settings)
+    as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, place.time_zone)
+    counting = Counting(settings.counters, as_of_ms)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task("reading the archive")
@@ -134,7 +143,7 @@ def replay(
         def say(done: int) -> None:
             progress.update(task, description=f"{done:,} of {len(records):,} records")
 
-        outcomes = fold(records, place, settings.join, out, settings.partitions, say)
+        outcomes = fold(records, place, settings.join, out, settings.partitions, say, counting)
     if json:
         print(msgspec.json.encode(outcomes).decode())
     else:
@@ -161,7 +170,7 @@ def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) ->
     wide = console.options.update(max_width=1_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
-    screen.print(f"incidents, dead letters and outcomes: {out}")
+    screen.print(f"incidents, dead letters, counters, alerts and outcomes: {out}")
 
 
 @app.command

@@ -182,27 +182,29 @@ class OutcomeWriter:
         self._files[topic].write(line + b"\n")
 
 
-class Rules(Struct, frozen=True):
-    """What a replay goes by: the join's rules, the counters' rules, and as of when it counts.
+class Counting(Struct, frozen=True):
+    """How a replay counts, and as of when; ``as_of_ms`` None: just after the last event of the archive."""
 
-    ``as_of_ms`` None: just after the last event of the archive.
-    """
-
-    join: JoinRules
-    counters: CounterRules = CounterRules()
+    rules: CounterRules = CounterRules()
     as_of_ms: int | None = None
 
 
 def replay(
-    records: Iterable[Record], site: Site, rules: Rules, out: Path, partitions: int, progress: Progress
+    records: Iterable[Record],
+    site: Site,
+    rules: JoinRules,
+    out: Path,
+    partitions: int,
+    progress: Progress,
+    counting: Counting = Counting(),  # noqa: B008 - it is frozen
 ) -> dict[str, Counter[Outcome]]:
     """Fold records, in the order of their stamps, into an archive of outcomes at ``out``; return the outcomes.
 
     ``progress`` is told now and then how many records have been folded.
     """
     calibration = load_calibration()
-    fold, spikes = Fold(site, rules.join, calibration), SpikeFold(site, rules.counters)
-    with OutcomeWriter(out, answers_digest(site, rules.join, calibration), partitions) as writer:
+    fold, spikes = Fold(site, rules, calibration), SpikeFold(site, counting.rules)
+    with OutcomeWriter(out, answers_digest(site, rules, calibration), partitions) as writer:
         for n, record in enumerate(records):
             changed, refused = fold.apply(record)
             if refused:
@@ -214,7 +216,7 @@ def replay(
                 writer.tally(tally, record.stamp_ms)
             if n % 10_000 == 0:
                 progress(n)
-        as_of_ms = fold.last_event_ms + 1 if rules.as_of_ms is None else rules.as_of_ms
+        as_of_ms = fold.last_event_ms + 1 if counting.as_of_ms is None else counting.as_of_ms
         if as_of_ms > NEVER + 1:
             spikes.advance(as_of_ms)
             writer.spikes(spikes.changes(everything=True), spikes.as_of_ms)

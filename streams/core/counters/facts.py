@@ -23,6 +23,9 @@ class TallyFacts:
     def __len__(self) -> int:
         return len(self._facts)
 
+    def __iter__(self) -> Iterator[Tally]:
+        return iter(self._facts.values())
+
     def replace(self, tally: Tally) -> tuple[bool, Tally | None]:
         """Take in a tally; return whether it counts now, and which one counted until then."""
         identity = (tally.kind, tally.event_id)
