@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from streams.calibration import load_calibration
 from streams.core.broadcast import Broadcast
+from streams.core.counters.comparison import c2_alarms
 from streams.core.counters.fold import Changes, SpikeFold
 from streams.core.counters.rules import CounterRules
 from streams.core.counters.wire import (
@@ -60,6 +61,7 @@ from streams.replay.archive import ArchiveError, NoLine, line_with
 _RELEASE_EVERY_MS: Final = 60_000
 """Of stamps. Releasing later changes no answer; asking at every record would cost more than the join."""
 
+EARS: Final = "ears-c2"
 OUTPUTS: Final = (INCIDENTS, DEAD_LETTERS, TALLIES, COUNTERS, ALERTS)
 """What a replay writes, a file each."""
 
@@ -69,24 +71,26 @@ Progress = Callable[[int], None]
 class Fold:
     """All partitions in one process: records in, in the order of their stamps; incidents and refusals out.
 
-    ``tallied`` holds the tallies of the last record applied, ``last_event_ms`` the greatest event time of all.
+    ``tallied`` and ``shots`` hold what the last record applied brought, ``last_event_ms`` is the greatest event time.
     """
 
     def __init__(self, site: Site, rules: JoinRules, calibration: Calibration | None = None) -> None:
         """``calibration``: the score's; None for the one that travels with rampwatch."""
         self._site = site
+        self._skew_ms = rules.max_future_skew_ms
         self._intake = Intake(site, rules)
         self._broadcast = Broadcast(rules)
         self._engine = Engine(site, rules, calibration or load_calibration())
         self._release_at_ms = NEVER
         self.outcomes: dict[str, Counter[Outcome]] = {topic: Counter() for topic in INPUTS}
         self.tallied: list[Tally] = []
+        self.shots: list[ShotAlert] = []
         self.last_event_ms = NEVER
 
     def apply(self, record: Record) -> tuple[list[LinkedIncident], Refused | None]:
         """Return the incidents that this record changed, and why it was refused if it was."""
         refused = None
-        self.tallied = []
+        self.tallied, self.shots = [], []
         try:
             outcome = self._taken_in(record)
         except Refused as refusal:
@@ -115,10 +119,13 @@ class Fold:
     def _tally(self, admitted: Admitted, outcome: Outcome) -> None:
         """Note what is counted; a revision that was superseded is one of the facts as well."""
         event = admitted.event
-        self.last_event_ms = max(self.last_event_ms, event_time_ms(event))
+        at_ms = event_time_ms(event)
+        if at_ms <= admitted.stamp_ms + self._skew_ms:  # a dispatcher's clock may say anything
+            self.last_event_ms = max(self.last_event_ms, at_ms)
         if outcome == "duplicate":
             return
         if isinstance(event, ShotAlert):
+            self.shots.append(event)
             self.tallied.append(tally_of_shot(event, self._site))
         elif isinstance(event, VehicleHit):
             self.tallied.append(tally_of_hit(event, self._site))
@@ -168,6 +175,10 @@ class OutcomeWriter:
             self._write(COUNTERS, 0, as_of_ms, counter_key(counter), self._headers, ENCODER.encode(counter))
         for alert in changes.alerts:
             self._write(ALERTS, 0, as_of_ms, alert_key(alert), self._headers, ENCODER.encode(alert))
+
+    def beside(self, name: str, things: Iterable[object]) -> None:
+        """Write a file of JSON lines that is no topic."""
+        (self._folder / f"{name}.jsonl").write_bytes(b"".join(ENCODER.encode(thing) + b"\n" for thing in things))
 
     def outcomes(self, outcomes: dict[str, Counter[Outcome]]) -> None:
         """Write how many records of each topic ended as what."""
@@ -220,5 +231,6 @@ def replay(
         if as_of_ms > NEVER + 1:
             spikes.advance(as_of_ms)
             writer.spikes(spikes.changes(everything=True), spikes.as_of_ms)
+            writer.beside(EARS, c2_alarms(spikes))
         writer.outcomes(fold.outcomes)
     return fold.outcomes

@@ -173,5 +173,9 @@ def test_counters_are_as_of_the_moment_asked_for_with_all_that_is_known_since(tm
 def test_an_event_from_before_all_calendars_and_one_far_ahead_harm_nothing(tmp_path):
     old = record(SHOTS, {**SHOT, "occurred_at_ms": -(2**53)})
     action = {"action_id": "A", "incident_id": "I", "kind": "acknowledge", "by": "x", "at_ms": 2**53}
-    folded([old, record("incident-actions", action)], tmp_path)
+    folded([old, record(READS, READ, 2), record("incident-actions", action, 3)], tmp_path)
+    assert {line["value"]["as_of_ms"] for line in lines(tmp_path, "spike-counters")} == {AT_MS + 1}
+    assert count_of(tmp_path, "shots/city") == 0
+    ahead = Record(SHOTS, 2, 0, 2**53, json.dumps({**SHOT, "occurred_at_ms": 2**53}).encode())
+    folded([record(HITS, HIT), ahead], tmp_path)
     assert count_of(tmp_path, "shots/city") == 0

@@ -11,7 +11,7 @@ is corrected, has the alarms of its kind worked out anew, once, when changes are
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -39,6 +39,8 @@ from streams.core.counters.wire import (
 from streams.core.site import CITY, Site
 
 _Key = tuple[Kind, str]
+_MOST_DAYS: Final = 36_525
+"""A century: one clock that is set wrong must not fill the memory."""
 
 
 class Changes(Struct, frozen=True):
@@ -83,6 +85,11 @@ class SpikeFold:
     def things(self) -> int:
         """How many shots, hits and incidents are known."""
         return len(self._facts)
+
+    @property
+    def zone_ids(self) -> tuple[str, ...]:
+        """The zones in the site's order, the city last: the columns of `DayCounts`."""
+        return (*self._zones, CITY)
 
     # ------------------------------------------------------------------ taking in
 
@@ -185,8 +192,9 @@ class SpikeFold:
         first = min((day for day in self._tallied[kind] if since <= day < end), default=None)
         if first is None:
             return None
+        first = max(first, end - _MOST_DAYS)
         counts = np.zeros((end - first, len(self._zones) + 1), dtype=np.int32)
-        for column, zone in enumerate((*self._zones, CITY)):
+        for column, zone in enumerate(self.zone_ids):
             for day, count in self._cells[kind, zone].days.items():
                 if first <= day < end:
                     counts[day - first, column] = count
@@ -210,7 +218,7 @@ class SpikeFold:
             told = [self._told(kind, days, episode) for episode in self._alarms[kind].episodes(days.counts)]
             watched_from = days.first_day + FIRST_DAYS
         self._alerts[kind].stands(told, watched_from)
-        for zone in (*self._zones, CITY):
+        for zone in self.zone_ids:
             before = self._up.pop((kind, zone), None)
             alarm = next((self._alarm(one) for one in told if one.zone_id == zone and one.up), None)
             if alarm is not None:
@@ -219,7 +227,7 @@ class SpikeFold:
                 self._dirty.add((kind, zone))
 
     def _told(self, kind: Kind, days: DayCounts, episode: Episode) -> Told:
-        zone = (*self._zones, CITY)[episode.column]
+        zone = self.zone_ids[episode.column]
         begun, end = days.first_day + episode.begun, days.first_day + episode.first + 1
         before = self._cells[kind, zone].count(Window(2 * begun - end, begun))
         return Told(kind, zone, self._names[zone], days.first_day, episode, before)
