@@ -32,11 +32,13 @@ from streams.core.events import ENCODER, INCIDENTS, LinkedIncident, Record
 from streams.counting.table import as_of, tables, wide
 from streams.replay.fold import Fold
 from streams.replay.player import Pace, Playable, play
-from streams.scenes import Scene, history_rows, rows
+from streams.scenes import Scene, counted_in, history_rows, rows
 from streams.settings import Settings, as_environment
 
 PLAYED_IN_S: Final = 180.0
 """How long a whole scene takes at the ordinary speed."""
+_ROWS: Final = 4
+"""Of each table of counters: the city and its busiest zones."""
 _QUIET_S: Final = 3.0
 """After the last record: when nothing more has come for so long, the worker has said all."""
 
@@ -89,7 +91,7 @@ class Printed:
             self._screen.print(
                 "the shots of the year before are invented; the two sums are Hartford's own", style="dim", markup=False
             )
-        for table in tables(self.counters, scene.site, c2_alarms(self.counters)):
+        for table in tables(self.counters, scene.site, c2_alarms(self.counters), _ROWS):
             wide(table, Console(highlight=False)).print(table)
 
     def summary(self) -> str:
@@ -157,7 +159,7 @@ def _pace_told(scene: Scene, speed: float) -> str:
 async def _in_process(
     scene: Scene, settings: Settings, records: Iterable[Playable], speed: float, printed: Printed, say: Say
 ) -> None:
-    fold, counters = Fold(scene.site, settings.join), SpikeFold(scene.site, settings.counters)
+    fold, counters = Fold(scene.site, settings.join), SpikeFold(scene.site, counted_in(scene, settings.counters))
     for row in map(Playable, *zip(*history_rows(scene), strict=True)) if scene.history else ():
         fold.apply(Record(row.topic, 0, -1, row.stamp_ms, row.value))
         for tally in fold.tallied:

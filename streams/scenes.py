@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from streams.core.counters.rules import CounterRules
 from streams.core.errors import RampwatchError
 from streams.core.events import SHOTS
 from streams.core.site import Site
@@ -129,6 +130,18 @@ def history_rows(scene: Scene) -> Iterator[tuple[str, int, str, bytes]]:
     """Hand out the records of a scene's history as `rows` does: all of them come before the scene's own."""
     for record in scene.history:
         yield record.topic, record.stamp_ms, record.key, msgspec.json.encode(record.value)
+
+
+def counted_in(scene: Scene, rules: CounterRules) -> CounterRules:
+    """Return rules by which nothing is compared with a time that the scene tells nothing of."""
+    zone = ZoneInfo(scene.site.time_zone)
+    first = datetime.fromtimestamp(scene.city.records[0].stamp_ms / 1000, zone).date()
+    return msgspec.structs.replace(
+        rules,
+        shots_since=rules.shots_since or (None if scene.history else first),
+        stolen_vehicle_hits_since=rules.stolen_vehicle_hits_since or first,
+        linked_incidents_since=rules.linked_incidents_since or first,
+    )
 
 
 def local_midnight(site: Site, date: str) -> datetime:

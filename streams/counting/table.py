@@ -58,15 +58,18 @@ class Names:
         return self._names.get(zone_id, zone_id)
 
 
-def tables(fold: SpikeFold, site: Site, c2: Sequence[C2Alarm]) -> Iterator[Table]:
-    """Hand out a table for each kind that has anything counted; zones without anything are left out."""
+def tables(fold: SpikeFold, site: Site, c2: Sequence[C2Alarm], most: int | None = None) -> Iterator[Table]:
+    """Hand out a table for each kind that has anything counted; zones without anything are left out.
+
+    ``most``: so many rows each, the city, then zones with an alarm, then the busiest.
+    """
     names, counters = Names(site), fold.counters()
     since = _a_month_before(fold.as_of_ms, site)
     for kind in KINDS:
         of_kind = [counter for counter in counters if counter.kind == kind and _says_something(counter)]
         if not of_kind:
             continue
-        yield _table(TITLES[kind], sorted(of_kind, key=_rank), names, [c for c in c2 if c.kind == kind], since)
+        yield _table(TITLES[kind], sorted(of_kind, key=_rank)[:most], names, [c for c in c2 if c.kind == kind], since)
 
 
 def _table(title: str, counters: Sequence[SpikeCounter], names: Names, c2: Sequence[C2Alarm], c2_since: str) -> Table:
@@ -105,9 +108,9 @@ def _says_something(counter: SpikeCounter) -> bool:
     return any(period.count or period.comparison_count for period in spans)
 
 
-def _rank(counter: SpikeCounter) -> tuple[bool, int, str]:
-    """The city first, then the zones with the most."""
-    return counter.zone_id != CITY, -counter.periods.ytd_vs_last_year.count, counter.zone_id
+def _rank(counter: SpikeCounter) -> tuple[bool, bool, int, str]:
+    """The city first, then what has an alarm, then the zones with the most."""
+    return counter.zone_id != CITY, counter.alarm is None, -counter.periods.ytd_vs_last_year.count, counter.zone_id
 
 
 def _a_month_before(as_of_ms: int, site: Site) -> str:
