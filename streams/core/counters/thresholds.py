@@ -41,7 +41,11 @@ _CELLS_MAX: Final = 6_000_000
 _HIGHEST: Final = 80.0
 _FEWEST_EVENTS: Final = 3
 """Fewer are no rise, however seldom they are."""
-_PASSES: Final = 13
+_USUAL: Final = 7.0
+_FALL: Final = 0.7
+"""By so much the logarithm of the number of alarms falls where the threshold rises by 1, about."""
+_NEAR: Final = 0.02
+_TRIES: Final = 20
 
 
 class Threshold(Struct, frozen=True):
@@ -125,12 +129,19 @@ def alarms_raised(adds: Matrix, threshold: Matrix | float, restarts: frozenset[i
 
 
 def _solved(adds: Matrix, wanted: float, lowest: float) -> float:
-    """Return the threshold that raises the number of alarms wanted, to about a hundredth, and not below ``lowest``."""
+    """Return the threshold that raises the number of alarms wanted, or nearly; not below ``lowest``.
+
+    The logarithm of the number falls almost straight with the threshold, so a few tries do.
+    """
     low, high = lowest, _HIGHEST
-    for _ in range(_PASSES):
-        middle = (low + high) / 2
-        if alarms_raised(adds, middle).sum() > wanted:
-            low = middle
-        else:
-            high = middle
-    return round((low + high) / 2, 3)
+    at = max(lowest, _USUAL)
+    for _ in range(_TRIES):
+        found = int(alarms_raised(adds, at).sum())
+        if abs(found - wanted) <= 0.5:
+            break
+        low, high = (at, high) if found > wanted else (low, at)
+        if high - low < _NEAR:
+            break
+        guess = at + math.log((found + 0.5) / (wanted + 0.5)) / _FALL
+        at = guess if low < guess < high else (low + high) / 2
+    return round(at, 3)
