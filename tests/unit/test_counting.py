@@ -129,13 +129,13 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_bytes().splitlines()]
 
 
-def test_two_years_of_tallies_are_counted_in_a_second_and_a_tally_costs_the_same_whatever_the_history(kansas_city):
+def test_a_tally_costs_the_same_whatever_the_history(kansas_city):
     def seconds_a_tally(tallies: list[Tally]) -> float:
         fold = SpikeFold(KANSAS_CITY, CounterRules())
         for tally in tallies:
             fold.feed(tally)
         fold.advance(tallies[-1].at_ms + 1)
-        more = [t for n in range(500) for t in (late(tallies[-1], n),)]
+        more = [late(tallies[-1], n) for n in range(500)]
         began_s = time.perf_counter()
         for tally in more:
             fold.feed(tally)
@@ -155,20 +155,6 @@ def test_the_rise_of_a_zone_has_its_sentence(kansas_city):
     assert len(sentences) == 1
     assert sentences[0].startswith("Ivanhoe Northeast: ")
     assert " before; as large by chance " in sentences[0]
-
-
-@pytest.mark.slow
-def test_shuffled_days_raise_as_many_false_alarms_as_were_accepted():
-    if not ACTIVATIONS.exists():
-        pytest.skip(f"the activations are not beside the checkout: {ACTIVATIONS}")
-    measured = rampwatch(
-        "false-alarms", str(ACTIVATIONS), "--site", "kansas-city", "--shuffles", "200", "--json", timeout=290
-    )
-    assert measured.returncode == 0, measured.stdout + measured.stderr
-    found = json.loads(measured.stdout)
-    assert found["shuffles"] == 200
-    assert found["low_per_year"] <= found["per_year"] <= found["high_per_year"]
-    assert found["accepted_per_year"] == 1.0
 
 
 # --- where tallies come from
