@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter, Token
+from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
 import streams
+from streams import cli_counters
+from streams.cli_options import AsOf, Config, Prefix, SiteName, positive, screen, settings_of, site_of, whole
 from streams.core.errors import RampwatchError
 from streams.core.events import INPUTS, Outcome
-from streams.core.site import Site
-from streams.settings import Settings, read_settings
 from streams.sites import load_site
 
 app = App(
@@ -31,42 +30,9 @@ app = App(
 )
 topics_app = App(name="topics", help="Make the topics, or say what is wrong with them.")
 app.command(topics_app)
-
-screen = Console(stderr=True, highlight=False, soft_wrap=True)
-
-Config = Annotated[Path | None, Parameter(name="--config", help="TOML file with settings; RAMPWATCH_… wins over it")]
-SiteName = Annotated[
-    str | None, Parameter(name="--site", help="a shipped site (hartford, kansas-city) or a GeoJSON file")
-]
-Prefix = Annotated[str | None, Parameter(name="--prefix", help="put before every topic's name")]
-
-
-def _whole(_: object, tokens: Sequence[Token]) -> int:
-    """Read a whole number: cyclopts itself rounds 1.5 to 2."""
-    text = tokens[0].value
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f'"{text}" is no whole number.') from None
-
-
-def _positive(_: object, value: float | None) -> None:
-    # not a Number: that one lets NaN pass
-    if value is not None and not (value > 0 and math.isfinite(value)):
-        raise ValueError("Must be a number above 0.")
-
-
-def _settings(config: Path | None, site: str | None = None, prefix: str | None = None) -> Settings:
-    environment = dict(os.environ)
-    if site is not None:
-        environment["RAMPWATCH_SITE"] = site
-    if prefix is not None:
-        environment["RAMPWATCH_PREFIX"] = prefix
-    return read_settings(environment, config)
-
-
-def _site(settings: Settings) -> Site:
-    return load_site(settings.site)
+app.command(cli_counters.counters)
+app.command(cli_counters.scan)
+app.command(cli_counters.false_alarms)
 
 
 @app.command
@@ -74,8 +40,8 @@ def worker(*, config: Config = None, site: SiteName = None, prefix: Prefix = Non
     """Run a worker: join the topics of RAMPWATCH_BROKER until SIGINT or SIGTERM."""
     from streams.worker.app import run  # Faust takes a second to import, which no other command needs
 
-    settings = _settings(config, site, prefix)
-    place = _site(settings)
+    settings = settings_of(config, site, prefix)
+    place = site_of(settings)
     logging.getLogger("rampwatch").setLevel(logging.INFO)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # whoever runs a worker wants to know that it waits
     asyncio.run(run(settings, place, lambda: screen.print(f"worker up: site {place.name}, broker {settings.broker}")))
@@ -86,7 +52,7 @@ def topics_create(*, config: Config = None, prefix: Prefix = None) -> None:
     """Make the topics that are missing."""
     from streams.worker import topics
 
-    made = asyncio.run(topics.create(_settings(config, prefix=prefix)))
+    made = asyncio.run(topics.create(settings_of(config, prefix=prefix)))
     for name in made:
         print(name)
     screen.print(f"{len(made)} topics made" if made else "all topics were there already")
@@ -97,7 +63,7 @@ def topics_check(*, config: Config = None, prefix: Prefix = None) -> None:
     """Compare the topics with what a worker needs; exit code 1 if anything is wrong."""
     from streams.worker import topics
 
-    faults = asyncio.run(topics.check(_settings(config, prefix=prefix)))
+    faults = asyncio.run(topics.check(settings_of(config, prefix=prefix)))
     for fault in faults:
         print(fault)
     if faults:
@@ -122,7 +88,7 @@ def acls(
 
     if user is not None and component is None:
         raise RampwatchError(f"--user {user}: is one component's; name it, as in rampwatch acls worker --user {user}")
-    needed = needs.rights(_settings(config, prefix=prefix), component)
+    needed = needs.rights(settings_of(config, prefix=prefix), component)
     if script:
         print(needs.script(needed, user))
     elif json:
@@ -144,6 +110,7 @@ def replay(
     expect: Annotated[
         Path | None, Parameter(help="an archive of outcomes to compare with; exit code 1 if any differs")
     ] = None,
+    counters_as_of: AsOf = None,
     json: Annotated[bool, Parameter(help="print the outcomes as JSON")] = False,
 ) -> None:
     """Fold an archive through the engine in-process, without a broker, into an archive of outcomes."""
@@ -152,12 +119,16 @@ def replay(
 
     from streams.replay import archive as archives
     from streams.replay.compare import differences
+    from streams.replay.fold import Counting
     from streams.replay.fold import replay as fold
+    from streams.replay.moments import moment_ms
 
     if expect is not None and expect.resolve() == out.resolve():
         raise RampwatchError(f"--expect {expect}: is what this replay writes; name the outcomes of another replay")
-    settings = _settings(config, site)
-    place = _site(settings)
+    settings = settings_of(config, site)
+    place = site_of(settings)
+    as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, place.time_zone)
+    counting = Counting(settings.counters, as_of_ms)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task("reading the archive")
@@ -166,7 +137,7 @@ def replay(
         def say(done: int) -> None:
             progress.update(task, description=f"{done:,} of {len(records):,} records")
 
-        outcomes = fold(records, place, settings.join, out, settings.partitions, say)
+        outcomes = fold(records, place, settings.join, out, settings.partitions, say, counting)
     if json:
         print(msgspec.json.encode(outcomes).decode())
     else:
@@ -187,7 +158,7 @@ def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) ->
         counts = outcomes[topic]
         table.add_row(topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}")
     _print_whole(table)
-    screen.print(f"incidents, dead letters and outcomes: {out}")
+    screen.print(f"incidents, dead letters, counters, alerts and outcomes: {out}")
 
 
 def _print_whole(table: Table) -> None:
@@ -205,13 +176,13 @@ def demo(
     shots: Annotated[
         Path | None, Parameter(help="real gunshots (CSV of activations) to play, with simulated cars")
     ] = None,
-    seed: Annotated[int, Parameter(converter=_whole, help="of what is simulated: the same seed, the same evening")] = 1,
+    seed: Annotated[int, Parameter(converter=whole, help="of what is simulated: the same seed, the same evening")] = 1,
     for_s: Annotated[
-        float | None, Parameter(name="--for", validator=_positive, help="end after so many seconds")
+        float | None, Parameter(name="--for", validator=positive, help="end after so many seconds")
     ] = None,
     speed: Annotated[
         float | None,
-        Parameter(validator=_positive, help="times as fast as life; without it the whole takes three minutes"),
+        Parameter(validator=positive, help="times as fast as life; without it the whole takes three minutes"),
     ] = None,
     broker: Annotated[bool, Parameter(help="through a real Kafka; else the same engine in this process")] = True,
     json: Annotated[bool, Parameter(help="print incidents as JSON lines")] = False,
@@ -222,10 +193,10 @@ def demo(
     from streams.demo import demo as play
     from streams.scenes import default_scene
 
-    settings = _settings(config, site)
+    settings = settings_of(config, site)
     plan = DemoPlan(for_s=for_s, speed=speed, broker=broker, json=json)
     with screen.status("making the scene"):
-        scene = default_scene(_site(settings), seed, shots)
+        scene = default_scene(site_of(settings), seed, shots)
     asyncio.run(play(scene, plan, settings, lambda line: screen.print(line, style="dim", markup=False)))
 
 
@@ -234,11 +205,11 @@ def generate(
     out: Annotated[Path, Parameter(help="folder for the archive")],
     *,
     site: SiteName = None,
-    seed: Annotated[int, Parameter(converter=_whole, help="the same seed gives the same archive")] = 1,
+    seed: Annotated[int, Parameter(converter=whole, help="the same seed gives the same archive")] = 1,
     days: Annotated[
         int | None,
         Parameter(
-            converter=_whole, validator=Number(gte=1, lte=366), help="how many to make: 1, or with --shots all it has"
+            converter=whole, validator=Number(gte=1, lte=366), help="how many to make: 1, or with --shots all it has"
         ),
     ] = None,
     begin: Annotated[str, Parameter(help="local date of the first day")] = "2026-06-05",
@@ -249,7 +220,7 @@ def generate(
     from streams import scenes
     from streams.replay.archive import write_archive
 
-    place = _site(_settings(config, site))
+    place = site_of(settings_of(config, site))
     with screen.status("simulating"):
         if shots is not None:
             scene = scenes.around_shots(place, shots, seed, days)
@@ -263,7 +234,7 @@ def generate(
 def bench(
     *,
     rounds: Annotated[
-        int | None, Parameter(converter=_whole, validator=Number(gte=1, lte=99), help="of each, in turn: 5")
+        int | None, Parameter(converter=whole, validator=Number(gte=1, lte=99), help="of each, in turn: 5")
     ] = None,
     quick: Annotated[bool, Parameter(help="one round of little: whether it works, not how fast")] = False,
     broker: Annotated[bool, Parameter(help="on a real Kafka; else the engine alone")] = True,
@@ -280,9 +251,9 @@ def bench(
 
     plan = QUICK if quick else BenchPlan()
     plan = msgspec.structs.replace(plan, broker=broker, rounds=rounds or plan.rounds)
-    settings = _settings(config, site)
+    settings = settings_of(config, site)
     with screen.status("") as status:
-        figures = measured(_site(settings), settings, plan, _progress(status))
+        figures = measured(site_of(settings), settings, plan, _progress(status))
     if json:
         print(msgspec.json.encode(figures).decode())
     else:
@@ -307,7 +278,7 @@ def calibrate(
     *,
     site: SiteName = None,
     seeds: Annotated[
-        int, Parameter(converter=_whole, validator=Number(gte=1, lte=1_000), help="how many simulated weeks")
+        int, Parameter(converter=whole, validator=Number(gte=1, lte=1_000), help="how many simulated weeks")
     ] = 100,
     out: Annotated[Path | None, Parameter(help="file to write; without it the one that rampwatch itself uses")] = None,
     config: Config = None,
@@ -318,7 +289,7 @@ def calibrate(
     from streams.calibration import FILE
     from streams.shipped import shipped
 
-    place, path = _site(_settings(config, site)), out or shipped("calibration", FILE)
+    place, path = site_of(settings_of(config, site)), out or shipped("calibration", FILE)
     with screen.status("simulating") as status:
         fitted = fitted_to(place, range(FIRST_SEED, FIRST_SEED + seeds), status.update)
     try:
@@ -333,7 +304,7 @@ def evaluate(
     *,
     site: SiteName = None,
     seeds: Annotated[
-        int, Parameter(converter=_whole, validator=Number(gte=2), help="how many simulated weeks, none fitted to")
+        int, Parameter(converter=whole, validator=Number(gte=2), help="how many simulated weeks, none fitted to")
     ] = 60,
     markdown: Annotated[
         Path | None, Parameter(help="document to put the tables into; without it they are printed")
@@ -349,7 +320,7 @@ def evaluate(
 
     if markdown is not None:
         around(markdown)  # before minutes of work, not after
-    place, held_back = _site(_settings(config, site)), range(FIRST_HELD_BACK, FIRST_HELD_BACK + seeds)
+    place, held_back = site_of(settings_of(config, site)), range(FIRST_HELD_BACK, FIRST_HELD_BACK + seeds)
     with screen.status("simulating") as status:
         told = evaluated_on(
             place, load_site("kansas-city"), held_back, max(2, seeds // 2), load_calibration(), status.update
@@ -366,7 +337,7 @@ def evaluate(
 def broker(
     *,
     port: Annotated[
-        int | None, Parameter(converter=_whole, help="to listen on, on 127.0.0.1; without it a free one")
+        int | None, Parameter(converter=whole, help="to listen on, on 127.0.0.1; without it a free one")
     ] = None,
     data: Annotated[
         Path | None, Parameter(help="folder that keeps the topics; without it they go with the broker")

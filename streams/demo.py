@@ -27,15 +27,20 @@ from streams.broker import BrokerUnavailable, LocalBroker
 from streams.broker_guard import GuardedProcess
 from streams.connection import connection, started, told_plainly
 from streams.console.terminal import IncidentText
+from streams.core.counters.comparison import c2_alarms
+from streams.core.counters.fold import SpikeFold
 from streams.core.errors import RampwatchError
 from streams.core.events import ENCODER, INCIDENTS, LinkedIncident, Record
+from streams.counting.table import as_of, tables, wide
 from streams.replay.fold import Fold
 from streams.replay.player import Pace, Playable, play
-from streams.scenes import Scene, rows
+from streams.scenes import Scene, counted_in, history_rows, rows
 from streams.settings import Settings, as_environment
 
 PLAYED_IN_S: Final = 180.0
 """How long a whole scene takes at the ordinary speed."""
+_ROWS: Final = 4
+"""Of each table of counters: the city and its busiest zones."""
 _QUIET_S: Final = 3.0
 """After the last record: when nothing more has come for so long, the worker has said all."""
 
@@ -59,6 +64,8 @@ class Printed:
         self._screen = Console(highlight=False, soft_wrap=True)
         self._json = as_json
         self._last: dict[str, LinkedIncident] = {}
+        self.counters: SpikeFold | None = None
+        """What is shown at the end, where somebody counts."""
         self.playing = False
 
     def begin(self, how: str, say: Say) -> None:
@@ -76,6 +83,18 @@ class Printed:
             sys.stdout.flush()
         else:
             self._screen.print(self._text.text(incident))
+
+    def show_counters(self, scene: Scene) -> None:
+        """Print the counters as they stand, for people."""
+        if self.counters is None or self._json:
+            return
+        self._screen.print(f"\ncounters as of {as_of(self.counters, scene.site)}", markup=False)
+        if scene.history:
+            self._screen.print(
+                "the shots of the year before are invented; the two sums are Hartford's own", style="dim", markup=False
+            )
+        for table in tables(self.counters, scene.site, c2_alarms(self.counters), _ROWS):
+            wide(table, Console(highlight=False)).print(table)
 
     def summary(self) -> str:
         """Return how many incidents there were, by how strong they are now."""
@@ -102,6 +121,7 @@ async def demo(scene: Scene, plan: DemoPlan, settings: Settings, say: Say) -> No
         playing.cancel()
     with suppress(asyncio.CancelledError):
         await playing
+    printed.show_counters(scene)
     say(printed.summary() if printed.playing else "stopped before it began")
 
 
@@ -141,12 +161,20 @@ def _pace_told(scene: Scene, speed: float) -> str:
 async def _in_process(
     scene: Scene, settings: Settings, records: Iterable[Playable], speed: float, printed: Printed, say: Say
 ) -> None:
-    fold = Fold(scene.site, settings.join)
+    fold, counters = Fold(scene.site, settings.join), SpikeFold(scene.site, counted_in(scene, settings.counters))
+    for row in map(Playable, *zip(*history_rows(scene), strict=True)) if scene.history else ():
+        fold.apply(Record(row.topic, 0, -1, row.stamp_ms, row.value))
+        for tally in fold.tallied:
+            counters.feed(tally)
+    printed.counters = counters
     printed.begin(f"in this process, {_pace_told(scene, speed)}", say)
     pace = Pace(speed, scene.lively_from_ms)
     for offset, record in enumerate(records):
         await pace.until_due(record.stamp_ms)
         changed, _ = fold.apply(Record(record.topic, 0, offset, record.stamp_ms, record.value))
+        for tally in fold.tallied:
+            counters.feed(tally)
+        counters.advance(fold.last_event_ms + 1)
         for incident in changed:
             printed.show(incident)
 

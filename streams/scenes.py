@@ -13,11 +13,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from streams.core.counters.rules import CounterRules
 from streams.core.errors import RampwatchError
 from streams.core.events import SHOTS
 from streams.core.site import Site
 from streams.shipped import shipped
-from streams.simulate.city import City, simulate
+from streams.simulate.city import City, SimulatedRecord, simulate
+from streams.simulate.history import history
 from streams.simulate.kansas_city import load_activations
 from streams.simulate.plan import CityPlan
 
@@ -28,15 +30,20 @@ _EVENING: Final = (2026, 6, 5, 18)
 _LEAD_MS: Final = 120_000
 _BACKGROUND_READS_MAX: Final = 200_000
 """Around real shots, over the whole time: years of them would take hours to simulate."""
+_WITH_HISTORY: Final = "hartford"
 _WEEK: Final = "kansas-city-week.csv"
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """A city to play; ``about`` says in a sentence what is real in it."""
+    """A city to play; ``about`` says in a sentence what is real in it.
+
+    ``history``: shots from before it, by stamp, for the counters to compare with.
+    """
 
     site: Site
     city: City
     about: str
+    history: list[SimulatedRecord] = []
 
     @property
     def lively_from_ms(self) -> int:
@@ -63,7 +70,8 @@ def evening(site: Site, seed: int) -> Scene:
         f"a simulated evening in {site.title or site.name} (seed {seed}), livelier than life: real neighbourhoods and "
         "exits, but shots, cars and plates are invented"
     )
-    return Scene(site, simulate(site, plan), about)
+    city = simulate(site, plan)
+    return Scene(site, city, about, history(site, city.records, seed) if site.name == _WITH_HISTORY else [])
 
 
 def days(site: Site, seed: int, number: int, begin: datetime) -> Scene:
@@ -116,6 +124,24 @@ def rows(scene: Scene) -> Iterator[tuple[str, int, str, bytes]]:
     """Hand out a scene's records: topic, stamp, key and value, in the order of their stamps."""
     for record in scene.city.records:
         yield record.topic, record.stamp_ms, record.key, msgspec.json.encode(record.value)
+
+
+def history_rows(scene: Scene) -> Iterator[tuple[str, int, str, bytes]]:
+    """Hand out the records of a scene's history as `rows` does: all of them come before the scene's own."""
+    for record in scene.history:
+        yield record.topic, record.stamp_ms, record.key, msgspec.json.encode(record.value)
+
+
+def counted_in(scene: Scene, rules: CounterRules) -> CounterRules:
+    """Return rules by which nothing is compared with a time that the scene tells nothing of."""
+    zone = ZoneInfo(scene.site.time_zone)
+    first = datetime.fromtimestamp(scene.city.records[0].stamp_ms / 1000, zone).date()
+    return msgspec.structs.replace(
+        rules,
+        shots_since=rules.shots_since or (None if scene.history else first),
+        stolen_vehicle_hits_since=rules.stolen_vehicle_hits_since or first,
+        linked_incidents_since=rules.linked_incidents_since or first,
+    )
 
 
 def local_midnight(site: Site, date: str) -> datetime:

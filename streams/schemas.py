@@ -16,7 +16,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from streams.core.events import CAUTION, EVENT_TYPES, INCIDENTS, LinkedIncident
+from streams.core.counters.wire import CAUTION as SPIKE_CAUTION
+from streams.core.counters.wire import SpikeAlert, SpikeCounter, Tally
+from streams.core.events import ALERTS, CAUTION, COUNTERS, EVENT_TYPES, INCIDENTS, TALLIES, LinkedIncident
 from streams.core.incidents import MAX_ACTIONS, MAX_READS
 from streams.core.plates import MAX_LENGTH
 
@@ -26,7 +28,12 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 VERSION: Final = 1
 """Part of every ``$id``; grows when a producer or a subscriber would have to change."""
 
-OUTPUT_TYPES: Final[dict[str, type[Struct]]] = {INCIDENTS: LinkedIncident}
+OUTPUT_TYPES: Final[dict[str, type[Struct]]] = {
+    INCIDENTS: LinkedIncident,
+    TALLIES: Tally,
+    COUNTERS: SpikeCounter,
+    ALERTS: SpikeAlert,
+}
 TOPIC_TYPES: Final[dict[str, type[Struct]]] = {**EVENT_TYPES, **OUTPUT_TYPES}
 
 DESCRIPTIONS: Final = {
@@ -74,6 +81,54 @@ DESCRIPTIONS: Final = {
     "LinkedIncident.frozen_at_ms": "nothing that reaches its topic later changes the incident",
     "LinkedIncident.caution": "show it to whoever acts on the incident",
     "Reason.value": "in the unit given",
+    "Tally.event_id": "alert_id, hit_id or incident_id",
+    "Tally.revision": "the event's; of one event the highest counts, then the greatest canonical JSON",
+    "Tally.zone_id": "zone of the site file; city: in none of them, or nobody knows where",
+    "Tally.at_ms": "when the shot was fired or the vehicle reported stolen; of an incident, when its shot was fired",
+    "Tally.counts": "false: dismissed, cancelled or retracted",
+    "SpikeCounter.zone_id": "zone of the site file; city: everything, also what lies in no zone",
+    "SpikeCounter.as_of_ms": "events before it are counted",
+    "SpikeCounter.by_status": "null for what is not reviewed: hits and incidents",
+    "SpikeCounter.alarm": "null: none is up",
+    "Periods.last_28d_vs_prior_28d": "the 28 local days ending today, against the 28 before those",
+    "Periods.ytd_vs_last_year": "from 1 January, against 1 January to the same date last year",
+    "Periods.last_28d_vs_last_year": "the 28 local days ending today, against those ending on the same date last year",
+    "Period.from_ms": "the midnight that begins its first local day",
+    "Period.to_ms": "the midnight that ends today",
+    "Period.count": "how many there were",
+    "Period.comparison_count": "how many there were then; null: not all of that time was counted",
+    "Period.exposure_days": "days; today counts as far as it has come",
+    "Period.comparison_days": "days, all of them whole",
+    "Period.difference": "count less comparison_count",
+    "Period.percent": "of comparison_count, from the counts as they are; null where that is 0: say the count is new",
+    "Period.rate_ratio": "of counts a day; null where comparison_count is 0",
+    "Period.rate_ratio_low": "of the exact 95 % interval",
+    "Period.rate_ratio_high": "of the exact 95 % interval",
+    "Period.p_value": "one-sided mid-p for an increase; null where nothing was counted at all",
+    "Recent.h1": "in the last hour",
+    "Recent.h24": "in the last 24 hours",
+    "Recent.d7": "in the last 7 times 24 hours",
+    "ByStatus.unreviewed": "shots that nobody has reviewed",
+    "ByStatus.confirmed": "shots that were confirmed",
+    "ByStatus.dismissed": "alerts that were no shots",
+    "Alarm.rule": "cusum: Poisson CUSUM of likelihood ratios over local days",
+    "Alarm.since_ms": "the midnight after the day of its first crossing",
+    "Alarm.statistic": "logarithm of a likelihood ratio, at the first crossing",
+    "Alarm.threshold": "that it crossed: chance crosses it as seldom as the operator asked",
+    "SpikeAlert.spike_id": "first 32 hexadecimal digits of SHA-256 over the UTF-8 bytes of the compact JSON array "
+    "[kind, zone_id, rule, first_crossing]",
+    "SpikeAlert.revision": "grows by one with each published change; the highest one is the alert",
+    "SpikeAlert.status": "withdrawn: what is known now gives no such alarm; ended: seven days without a crossing",
+    "SpikeAlert.zone_id": "zone of the site file; city: everything",
+    "SpikeAlert.rule": "cusum: Poisson CUSUM of likelihood ratios over local days",
+    "SpikeAlert.first_crossing": "local date",
+    "SpikeAlert.last_crossing": "local date",
+    "SpikeAlert.statistic": "logarithm of a likelihood ratio, at the first crossing",
+    "SpikeAlert.threshold": "that it crossed",
+    "SpikeAlert.count": "how many there were in the run of days that crossed first",
+    "SpikeAlert.expected": "how many were expected in those days",
+    "SpikeAlert.sentence": "what happened, and how seldom chance does it",
+    "SpikeAlert.caution": "show it to whoever acts on the alert",
 }
 """What names and types leave open: by field of any type, or by ``Type.field`` where the type matters."""
 
@@ -96,6 +151,7 @@ _LIMITS: Final[dict[str, Schema]] = {
     "LinkedIncident.set_aside": {"maxItems": MAX_READS},
     "LinkedIncident.review": {"maxItems": MAX_ACTIONS},
     "LinkedIncident.caution": {"const": CAUTION},
+    "SpikeAlert.caution": {"const": SPIKE_CAUTION},
 }
 
 
@@ -144,7 +200,7 @@ def _description(name: str, field: str) -> str:
 def _flat(what: Schema) -> Schema:
     """Return a schema in which "this or null" is one schema rather than a choice of two, which is easier to read."""
     choices = what.get("anyOf", [])
-    if len(choices) != 2 or choices[1] != {"type": "null"}:
+    if len(choices) != 2 or choices[1] != {"type": "null"} or "$ref" in choices[0]:
         return dict(what)
     one, rest = choices[0], {key: value for key, value in what.items() if key != "anyOf"}
     if "enum" in one:

@@ -1,7 +1,8 @@
 """Every setting, once, with its unit and meaning; read once from the environment and an optional TOML file.
 
-A key ``name`` of the file is ``RAMPWATCH_NAME`` in the environment, a key of the table ``[join]`` is
-``RAMPWATCH_JOIN_…``; the environment wins. A name nobody knows is as wrong as a value that does not fit.
+A key ``name`` of the file is ``RAMPWATCH_NAME`` in the environment, one of the tables ``[join]`` and ``[counters]`` is
+``RAMPWATCH_JOIN_…`` and ``RAMPWATCH_COUNTERS_…``; the environment wins. A name nobody knows is as wrong as a value that
+does not fit.
 
 A secret ``name`` may lie in a file that ``name_file`` names. No sentence of ours and no setting printed shows one.
 """
@@ -11,11 +12,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
 
+from streams.core.counters.rules import CounterRules
 from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
 from streams.secret import Secret
@@ -24,7 +26,7 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 _PREFIX: Final = "RAMPWATCH_"
-_JOIN_PREFIX: Final = "RAMPWATCH_JOIN_"
+_TABLES: Final[dict[str, type[Struct]]] = {"join": JoinRules, "counters": CounterRules}
 _SECRETS: Final = ("sasl_password", "ssl_key_password")
 """Each has a setting beside it, its name with ``_file`` behind, that says which file holds it."""
 
@@ -73,6 +75,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ssl_key_password: Annotated[Secret, Meta(description="of the key, where it is encrypted")] = Secret()
     ssl_key_password_file: Annotated[str, Meta(description="file that holds the key's password")] = ""
     join: JoinRules = JoinRules()
+    counters: CounterRules = CounterRules()
 
     @property
     def sasl(self) -> bool:
@@ -88,13 +91,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def read_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
     """Return the settings of this process; raises `SettingsError`."""
     values = _from_file(file) if file else {}
-    join = values.setdefault("join", {})
-    if not isinstance(join, dict):
-        raise SettingsError(f"{file}: [join] must be a table; write its keys below a line [join]")
+    for table in _TABLES:
+        if not isinstance(values.setdefault(table, {}), dict):
+            raise SettingsError(f"{file}: [{table}] must be a table; write its keys below a line [{table}]")
     for variable, text in sorted(environment.items()):
         if variable.startswith(_PREFIX):
-            table, kind, name = _place(variable, values, join)
-            table[name] = _typed(kind, name, text, variable)
+            place, kind, name = _place(variable, values)
+            place[name] = _typed(kind, name, text, variable)
     for name in _SECRETS:
         _from_secret_file(values, name)
     try:
@@ -108,17 +111,22 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
 
 def as_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that give another process these settings: secrets too, but those that lie in files."""
-    values = msgspec.structs.asdict(settings)
+    values = {field: getattr(settings, field) for field in settings.__struct_fields__}
     for name in _SECRETS:
         secret = values.pop(name)
         values[name] = "" if values[f"{name}_file"] else secret.reveal()
-    tables = ((_PREFIX, values), (_JOIN_PREFIX, msgspec.structs.asdict(settings.join)))
+    tables = [(_PREFIX, values)]
+    tables += [(_prefix_of(name), msgspec.structs.asdict(values.pop(name))) for name in _TABLES]
     return {
         (prefix + name).upper(): ",".join(value) if isinstance(value, tuple) else str(value)
         for prefix, table in tables
         for name, value in table.items()
-        if name != "join"
+        if value is not None
     }
+
+
+def _prefix_of(table: str) -> str:
+    return f"{_PREFIX}{table}_".upper()
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -130,16 +138,18 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: not TOML ({error}); mend that line") from None
 
 
-def _place(variable: str, values: dict[str, Any], join: dict[str, Any]) -> tuple[dict[str, Any], type[Struct], str]:
+def _place(variable: str, values: dict[str, Any]) -> tuple[dict[str, Any], type[Struct], str]:
     """Where a variable of the environment belongs: a table, its type, the key in it."""
-    table, kind, name = values, Settings, variable.removeprefix(_PREFIX).lower()
-    if variable.startswith(_JOIN_PREFIX):
-        table, kind, name = join, JoinRules, variable.removeprefix(_JOIN_PREFIX).lower()  # type: ignore[assignment]
-    known = {field.name for field in msgspec.structs.fields(kind)} - {"join"}
+    place, kind, prefix = values, cast(type[Struct], Settings), _PREFIX
+    for table, of_table in _TABLES.items():
+        if variable.startswith(_prefix_of(table)):
+            place, kind, prefix = values[table], of_table, _prefix_of(table)
+    name = variable.removeprefix(prefix).lower()
+    known = {field.name for field in msgspec.structs.fields(kind)} - _TABLES.keys()
     if name not in known:
         names = sorted(variable.removesuffix(name.upper()) + known_name.upper() for known_name in known)
         raise SettingsError(f"{variable}: no such setting; unset it, or use one of {', '.join(names)}")
-    return table, kind, name
+    return place, kind, name
 
 
 def _typed(kind: type[Struct], name: str, text: str, variable: str) -> object:

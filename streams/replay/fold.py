@@ -7,30 +7,49 @@ partitions: the answer does not depend on their number.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 import msgspec
+from msgspec import Struct
 
 from streams.calibration import load_calibration
 from streams.core.broadcast import Broadcast
+from streams.core.counters.comparison import c2_alarms
+from streams.core.counters.fold import Changes, SpikeFold
+from streams.core.counters.rules import CounterRules
+from streams.core.counters.wire import (
+    Tally,
+    alert_key,
+    counter_key,
+    tally_key,
+    tally_of_hit,
+    tally_of_incident,
+    tally_of_shot,
+)
 from streams.core.deadletters import dead_letter_headers, dead_letter_key
 from streams.core.digest import answers_digest
 from streams.core.engine import Engine
 from streams.core.events import (
+    ALERTS,
     BROADCAST,
+    COUNTERS,
     DEAD_LETTERS,
     ENCODER,
     INCIDENTS,
     INPUTS,
+    TALLIES,
     LinkedIncident,
     Outcome,
     Record,
     Refused,
+    ShotAlert,
+    VehicleHit,
+    event_time_ms,
 )
-from streams.core.intake import Intake
+from streams.core.intake import Admitted, Intake
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
@@ -42,11 +61,18 @@ from streams.replay.archive import ArchiveError, NoLine, line_with
 _RELEASE_EVERY_MS: Final = 60_000
 """Of stamps. Releasing later changes no answer; asking at every record would cost more than the join."""
 
+EARS: Final = "ears-c2"
+OUTPUTS: Final = (INCIDENTS, DEAD_LETTERS, TALLIES, COUNTERS, ALERTS)
+"""What a replay writes, a file each."""
+
 Progress = Callable[[int], None]
 
 
 class Fold:
-    """All partitions in one process: records in, in the order of their stamps; incidents and refusals out."""
+    """All partitions in one process: records in, in the order of their stamps; incidents and refusals out.
+
+    ``tallied`` and ``shots`` hold what the last record applied brought, ``last_event_ms`` is the greatest event time.
+    """
 
     def __init__(
         self,
@@ -60,21 +86,28 @@ class Fold:
         ``sent_on``: topic and place (``partition:offset``) of records whose copies count, on the right partitions.
         """
         self._sent_on = sent_on
+        self._site = site
+        self._skew_ms = rules.max_future_skew_ms
         self._intake = Intake(site, rules)
         self._broadcast = Broadcast(rules)
         self._engine = Engine(site, rules, calibration or load_calibration())
         self._release_at_ms = NEVER
         self.outcomes: dict[str, Counter[Outcome]] = {topic: Counter() for topic in INPUTS}
+        self.tallied: list[Tally] = []
+        self.shots: list[ShotAlert] = []
+        self.last_event_ms = NEVER
 
     def apply(self, record: Record) -> tuple[list[LinkedIncident], Refused | None]:
         """Return the incidents that this record changed, and why it was refused if it was."""
         refused = None
+        self.tallied, self.shots = [], []
         try:
             outcome = self._taken_in(record)
         except Refused as refusal:
             refused, outcome = refusal, refusal.outcome
         self.outcomes[record.topic][outcome] += 1
         changed = self._engine.changes()
+        self.tallied += [tally_of_incident(incident) for incident in changed]
         if record.stamp_ms >= self._release_at_ms:
             self._release_at_ms = record.stamp_ms + _RELEASE_EVERY_MS
             self._engine.release(record.stamp_ms)
@@ -88,10 +121,26 @@ class Fold:
         if record.topic not in BROADCAST:
             if self._sent_on and (record.topic, f"{record.partition}:{record.offset}") in self._sent_on:
                 return "forwarded"
-            return self._engine.join(admitted)
-        outcome = self._broadcast.feed(admitted)
-        self._engine.hear(admitted)
+            outcome = self._engine.join(admitted)
+        else:
+            outcome = self._broadcast.feed(admitted)
+            self._engine.hear(admitted)
+        self._tally(admitted, outcome)
         return outcome
+
+    def _tally(self, admitted: Admitted, outcome: Outcome) -> None:
+        """Note what is counted; a revision that was superseded is one of the facts as well."""
+        event = admitted.event
+        at_ms = event_time_ms(event)
+        if at_ms <= admitted.stamp_ms + self._skew_ms:  # a dispatcher's clock may say anything
+            self.last_event_ms = max(self.last_event_ms, at_ms)
+        if outcome == "duplicate":
+            return
+        if isinstance(event, ShotAlert):
+            self.shots.append(event)
+            self.tallied.append(tally_of_shot(event, self._site))
+        elif isinstance(event, VehicleHit):
+            self.tallied.append(tally_of_hit(event, self._site))
 
 
 class OutcomeWriter:
@@ -107,7 +156,7 @@ class OutcomeWriter:
     def __enter__(self) -> Self:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._files = {name: (self._folder / f"{name}.jsonl").open("wb") for name in (INCIDENTS, DEAD_LETTERS)}
+            self._files = {name: (self._folder / f"{name}.jsonl").open("wb") for name in OUTPUTS}
         except OSError as error:
             raise ArchiveError(f"{self._folder}: cannot be written ({error.strerror}); name another folder") from None
         return self
@@ -128,6 +177,21 @@ class OutcomeWriter:
         headers = self._headers | dead_letter_headers(record, refused)
         self._write(DEAD_LETTERS, 0, record.stamp_ms, place, headers, record.value or b"")
 
+    def tally(self, tally: Tally, stamp_ms: int) -> None:
+        """Write a tally."""
+        self._write(TALLIES, 0, stamp_ms, tally_key(tally), self._headers, ENCODER.encode(tally))
+
+    def spikes(self, changes: Changes, as_of_ms: int) -> None:
+        """Write counters and alerts as of a time, which is their stamp."""
+        for counter in changes.counters:
+            self._write(COUNTERS, 0, as_of_ms, counter_key(counter), self._headers, ENCODER.encode(counter))
+        for alert in changes.alerts:
+            self._write(ALERTS, 0, as_of_ms, alert_key(alert), self._headers, ENCODER.encode(alert))
+
+    def beside(self, name: str, things: Iterable[object]) -> None:
+        """Write a file of JSON lines that is no topic."""
+        (self._folder / f"{name}.jsonl").write_bytes(b"".join(ENCODER.encode(thing) + b"\n" for thing in things))
+
     def outcomes(self, outcomes: dict[str, Counter[Outcome]]) -> None:
         """Write how many records of each topic ended as what."""
         (self._folder / "outcomes.json").write_bytes(msgspec.json.format(msgspec.json.encode(outcomes)) + b"\n")
@@ -141,8 +205,21 @@ class OutcomeWriter:
         self._files[topic].write(line + b"\n")
 
 
+class Counting(Struct, frozen=True):
+    """How a replay counts, and as of when; ``as_of_ms`` None: just after the last event of the archive."""
+
+    rules: CounterRules = CounterRules()
+    as_of_ms: int | None = None
+
+
 def replay(
-    records: Sequence[Record], site: Site, rules: JoinRules, out: Path, partitions: int, progress: Progress
+    records: Sequence[Record],
+    site: Site,
+    rules: JoinRules,
+    out: Path,
+    partitions: int,
+    progress: Progress,
+    counting: Counting = Counting(),  # noqa: B008 - it is frozen
 ) -> dict[str, Counter[Outcome]]:
     """Fold records, in the order of their stamps, into an archive of outcomes at ``out``; return the outcomes.
 
@@ -150,7 +227,7 @@ def replay(
     """
     calibration = load_calibration()
     sent_on = {(record.topic, record.forwarded_from) for record in records if record.forwarded_from}
-    fold = Fold(site, rules, calibration, sent_on)
+    fold, spikes = Fold(site, rules, calibration, sent_on), SpikeFold(site, counting.rules)
     with OutcomeWriter(out, answers_digest(site, rules, calibration), partitions) as writer:
         for n, record in enumerate(records):
             changed, refused = fold.apply(record)
@@ -158,7 +235,15 @@ def replay(
                 writer.dead_letter(record, refused)
             for incident in changed:
                 writer.incident(incident, record.stamp_ms)
+            for tally in fold.tallied:
+                spikes.feed(tally)
+                writer.tally(tally, record.stamp_ms)
             if n % 10_000 == 0:
                 progress(n)
+        as_of_ms = fold.last_event_ms + 1 if counting.as_of_ms is None else counting.as_of_ms
+        if as_of_ms > NEVER + 1:
+            spikes.advance(as_of_ms)
+            writer.spikes(spikes.changes(everything=True), spikes.as_of_ms)
+            writer.beside(EARS, c2_alarms(spikes))
         writer.outcomes(fold.outcomes)
     return fold.outcomes

@@ -12,11 +12,32 @@ from msgspec import Struct
 
 from streams.connection import DENIED, connection, started, who
 from streams.core.errors import RampwatchError
-from streams.core.events import ACTIONS, BROADCAST, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, JOINED, READS, SHOTS
+from streams.core.events import (
+    ACTIONS,
+    ALERTS,
+    BROADCAST,
+    COUNTERS,
+    DEAD_LETTERS,
+    HITS,
+    INCIDENTS,
+    INPUTS,
+    JOINED,
+    READS,
+    SHOTS,
+    TALLIES,
+)
 from streams.settings import Settings
 
 _DAY_MS: Final = 86_400_000
 _RARE_PARTITIONS: Final = 1
+_ONE_PARTITION: Final = (TALLIES, COUNTERS, ALERTS)
+"""Read and written in one order by one owner: not one more, nor fewer."""
+_CLEANUP: Final = {
+    INCIDENTS: "compact,delete",
+    TALLIES: "compact,delete",
+    COUNTERS: "compact",
+    ALERTS: "compact,delete",
+}
 _COPIES: Final = 3
 """Of each partition, where there are that many brokers: one may fail and one be under repair."""
 _MAX_RECORD_BYTES: Final = 1_048_588
@@ -31,37 +52,42 @@ class TopicsError(RampwatchError):
 
 
 class TopicPlan(Struct, frozen=True):
-    """What one topic must be like. ``retention_ms`` is the least."""
+    """What one topic must be like. ``retention_ms`` is the least; None: for good."""
 
     name: str
     partitions: int
     config: Mapping[str, str]
-    retention_ms: int
+    retention_ms: int | None
+    fixed: bool
+    """Whether the number of partitions matters."""
 
 
 def plan(settings: Settings) -> list[TopicPlan]:
     """Return what the topics of these settings must be like, their names with the prefix."""
     join = settings.join
     reads_ms = join.read_retention_ms + settings.allowed_outage_ms
-    days = {SHOTS: 3 * 365, HITS: 45, ACTIONS: 90, INCIDENTS: 14}
-    retention_ms = {topic: n * _DAY_MS for topic, n in days.items()} | {READS: reads_ms, DEAD_LETTERS: reads_ms}
+    # alerts go before the tallies that they could be worked out from again
+    days = {SHOTS: 3 * 365, HITS: 45, ACTIONS: 90, INCIDENTS: 14, TALLIES: 3 * 365, ALERTS: 2 * 365}
+    retention_ms: dict[str, int | None] = {topic: n * _DAY_MS for topic, n in days.items()}
+    retention_ms |= {READS: reads_ms, DEAD_LETTERS: reads_ms, COUNTERS: None}
     return [
         TopicPlan(
             name=settings.prefix + topic,
             partitions=settings.partitions if topic in (*JOINED, INCIDENTS) else _RARE_PARTITIONS,
             config=_config(topic, kept_ms),
             retention_ms=kept_ms,
+            fixed=topic in (*JOINED, INCIDENTS, *_ONE_PARTITION),
         )
         for topic, kept_ms in retention_ms.items()
     ]
 
 
-def _config(topic: str, retention_ms: int) -> dict[str, str]:
+def _config(topic: str, retention_ms: int | None) -> dict[str, str]:
     config = {
-        "cleanup.policy": "compact,delete" if topic == INCIDENTS else "delete",
-        "retention.ms": str(retention_ms),
+        "cleanup.policy": _CLEANUP.get(topic, "delete"),
+        "retention.ms": str(-1 if retention_ms is None else retention_ms),
         # a quiet topic keeps records for as long as its open segment, so that must close in time
-        "segment.ms": str(max(60_000, min(7 * _DAY_MS, retention_ms // 8))),
+        "segment.ms": str(_DAY_MS if retention_ms is None else max(60_000, min(7 * _DAY_MS, retention_ms // 8))),
     }
     if topic in INPUTS:
         config["message.timestamp.type"] = "LogAppendTime"
@@ -139,8 +165,7 @@ async def _configs(admin: AIOKafkaAdminClient, topics: list[TopicPlan]) -> dict[
 
 
 def _faults(topic: TopicPlan, partitions: int, config: Mapping[str, str]) -> Iterator[str]:
-    fixed = topic.partitions != _RARE_PARTITIONS
-    if fixed and partitions != topic.partitions:
+    if topic.fixed and partitions != topic.partitions:
         yield (
             f"{topic.name}: has {partitions} partitions, not {topic.partitions}; the number is fixed for a "
             "topic's life: set partitions to it, or use a new prefix and a replay"
@@ -149,9 +174,13 @@ def _faults(topic: TopicPlan, partitions: int, config: Mapping[str, str]) -> Ite
         if name not in ("retention.ms", "segment.ms", "max.message.bytes") and not _same(config.get(name, ""), wanted):
             yield f"{topic.name}: {name} is {config.get(name)}, must be {wanted}; alter the topic's configuration"
     kept_ms = int(config.get("retention.ms", "-1"))
-    if 0 <= kept_ms < topic.retention_ms:
+    if topic.retention_ms is not None and 0 <= kept_ms < topic.retention_ms:
         yield f"{topic.name}: retention.ms is {kept_ms}, must be at least {topic.retention_ms}: records go too early"
-    if kept_ms >= 0 and int(config.get("segment.ms", "0")) > max(60_000, kept_ms // 8):
+    if (
+        topic.retention_ms is not None
+        and kept_ms >= 0
+        and int(config.get("segment.ms", "0")) > max(60_000, kept_ms // 8)
+    ):
         yield f"{topic.name}: segment.ms is {config['segment.ms']}, must be at most an eighth of retention.ms"
 
 

@@ -11,7 +11,18 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.broker import LocalBroker
-from streams.core.events import ACTIONS, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, READS, SHOTS
+from streams.core.events import (
+    ACTIONS,
+    ALERTS,
+    COUNTERS,
+    DEAD_LETTERS,
+    HITS,
+    INCIDENTS,
+    INPUTS,
+    READS,
+    SHOTS,
+    TALLIES,
+)
 from streams.settings import Settings
 from streams.worker import topics
 
@@ -21,7 +32,8 @@ from .driving import eventually, free_port, rampwatch, topics_of
 Broker = LocalBroker | GivenBroker
 Wrong = Callable[[Settings], None]
 
-NAMES = (*INPUTS, INCIDENTS, DEAD_LETTERS)
+ONE_OWNERS = (TALLIES, COUNTERS, ALERTS)
+NAMES = (*INPUTS, INCIDENTS, DEAD_LETTERS, *ONE_OWNERS)
 
 
 def ask(address: str, question: Callable[[Any], Any]) -> Any:
@@ -94,13 +106,28 @@ def test_topics_are_made_as_planned_once_and_then_nothing_is_wrong(broker: Broke
         assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
         repeated = rampwatch("topics", "create", "--prefix", prefix, RAMPWATCH_BROKER=broker.address)
         assert (repeated.returncode, repeated.stdout) == (0, "")
-        assert partitions_of(settings) == {SHOTS: 1, HITS: 12, READS: 12, ACTIONS: 1, INCIDENTS: 12, DEAD_LETTERS: 1}
+        assert partitions_of(settings) == {
+            **dict.fromkeys((SHOTS, ACTIONS, DEAD_LETTERS, *ONE_OWNERS), 1),
+            **dict.fromkeys((HITS, READS, INCIDENTS), 12),
+        }
         configs = {topic: config_of(settings, topic) for topic in NAMES}
     assert {configs[topic]["message.timestamp.type"] for topic in INPUTS} == {"LogAppendTime"}
     assert {configs[topic]["cleanup.policy"] for topic in (*INPUTS, DEAD_LETTERS)} == {"delete"}
-    assert set(configs[INCIDENTS]["cleanup.policy"].split(",")) == {"compact", "delete"}
+    for topic in (INCIDENTS, TALLIES, ALERTS):
+        assert set(configs[topic]["cleanup.policy"].split(",")) == {"compact", "delete"}
+    counters = configs.pop(COUNTERS)
+    assert (counters["cleanup.policy"], counters["retention.ms"]) == ("compact", "-1")
     days = {topic: int(config["retention.ms"]) / 86_400_000 for topic, config in configs.items()}
-    assert days == {SHOTS: 1095, HITS: 45, READS: 2, ACTIONS: 90, INCIDENTS: 14, DEAD_LETTERS: 2}
+    assert days == {
+        SHOTS: 1095,
+        HITS: 45,
+        READS: 2,
+        ACTIONS: 90,
+        INCIDENTS: 14,
+        DEAD_LETTERS: 2,
+        TALLIES: 1095,
+        ALERTS: 730,
+    }
     assert all(int(config["segment.ms"]) <= int(config["retention.ms"]) / 8 for config in configs.values())
 
 
@@ -112,6 +139,7 @@ def test_topics_are_made_as_planned_once_and_then_nothing_is_wrong(broker: Broke
         (alter(SHOTS, retention_ms="86400000"), f"{SHOTS}: retention.ms is 86400000, must be at least 94608000000: "),
         (alter(READS, segment_ms="86400000"), f"{READS}: segment.ms is 86400000, must be at most an eighth of "),
         (alter(INCIDENTS, cleanup_policy="compact"), f"{INCIDENTS}: cleanup.policy is compact, must be "),
+        (with_partitions(TALLIES, 3), f"{TALLIES}: has 3 partitions, not 1; the number is fixed for a topic's life: "),
         (missing(ACTIONS), f"{ACTIONS}: does not exist; make it with rampwatch topics create"),
     ],
 )

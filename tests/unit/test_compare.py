@@ -95,3 +95,55 @@ def test_a_value_that_is_no_incident_is_told(tmp_path, value):
     folder = archive(tmp_path / "one", ("x", value))
     with pytest.raises(ArchiveError, match="linked-incidents"):
         differences(folder, folder)
+
+
+def with_spikes(folder: Path, count: int = 3, status: str = "raised", revision: int = 1) -> Path:
+    folder.mkdir(exist_ok=True)
+    examples = Path(__file__).parents[2] / "schemas" / "examples"
+
+    def write(topic: str, key: str, name: str, **changed: Any) -> None:
+        value = {**json.loads((examples / topic / "good" / f"{name}.json").read_bytes()), **changed}
+        (folder / f"{topic}.jsonl").write_text(json.dumps({"key": key, "value": value}) + "\n")
+
+    for name in ("linked-incidents", "dead-letters"):
+        (folder / f"{name}.jsonl").write_text("")
+    write("tallies", "t", "shot")
+    write("spike-counters", "c", "with-an-alarm", as_of_ms=count)
+    write("spike-alerts", "a", "raised", status=status, revision=revision)
+    return folder
+
+
+def test_counters_and_alerts_are_compared_but_for_the_alerts_revision(tmp_path):
+    one = with_spikes(tmp_path / "one")
+    assert differences(one, with_spikes(tmp_path / "same", revision=7)) == []
+    assert differences(one, with_spikes(tmp_path / "counts", count=4)) == ["spike-counters c: differs in as_of_ms"]
+    (ended,) = differences(one, with_spikes(tmp_path / "ended", status="ended"))
+    assert ended.endswith("differs in status")
+    (withdrawn,) = differences(one, with_spikes(tmp_path / "withdrawn", status="withdrawn"))
+    assert withdrawn.endswith("produced, not expected")
+
+
+def test_how_often_an_incident_was_tallied_is_no_difference_and_what_a_shot_is_one(tmp_path):
+    one, other = with_spikes(tmp_path / "one"), with_spikes(tmp_path / "other")
+    incident = {"kind": "linked_incidents", "event_id": "i", "zone_id": "city", "at_ms": 5}
+    for folder, revisions in ((one, (1, 2)), (other, (3,))):
+        with (folder / "tallies.jsonl").open("a") as file:
+            for revision in revisions:
+                value = {**incident, "revision": revision, "status": "open", "counts": True}
+                file.write(json.dumps({"key": f"i{revision}", "value": value}) + "\n")
+            gone = {**incident, "event_id": f"g{revisions}", "revision": 1, "status": "retracted", "counts": False}
+            file.write(json.dumps({"key": "g", "value": gone}) + "\n")
+    assert differences(one, other) == []
+    text = (one / "tallies.jsonl").read_text()
+    (one / "tallies.jsonl").write_text(text.replace('"confirmed"', '"unreviewed"'))
+    (sentence,) = differences(one, other)
+    assert sentence.endswith("differs in status")
+
+
+def test_an_archive_from_before_there_were_counters_is_compared_by_the_rest(tmp_path):
+    old = with_spikes(tmp_path / "old")
+    for topic in ("tallies", "spike-counters", "spike-alerts"):
+        (old / f"{topic}.jsonl").unlink()
+    assert differences(with_spikes(tmp_path / "one"), old) == []
+    with pytest.raises(ArchiveError, match="holds no tallies"):
+        differences(old, with_spikes(tmp_path / "two"))

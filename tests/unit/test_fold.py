@@ -15,7 +15,7 @@ from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
 from streams.partitioning import partition_of
 from streams.replay.archive import ArchiveError
-from streams.replay.fold import Fold, replay
+from streams.replay.fold import Counting, Fold, replay
 
 AT_MS = 1_780_000_000_000
 RULES = JoinRules(max_shots=1, max_hits_per_plate=1)
@@ -120,3 +120,62 @@ def test_progress_is_told_now_and_then(tmp_path):
     told: list[int] = []
     replay([record(READS, b"x")] * 20_001, SITE, RULES, tmp_path, 12, told.append)
     assert told == [0, 10_000, 20_000]
+
+
+# --- what is counted
+
+
+def lines(out: Path, topic: str) -> list[Any]:
+    return [json.loads(line) for line in (out / f"{topic}.jsonl").read_bytes().splitlines()]
+
+
+def count_of(out: Path, key: str) -> int:
+    counter = next(line["value"] for line in lines(out, "spike-counters") if line["key"] == key)
+    return counter["periods"]["last_28d_vs_prior_28d"]["count"]
+
+
+DISMISSED = record(SHOTS, {**SHOT, "revision": 1, "status": "dismissed"}, 9)
+
+
+def test_every_record_that_is_counted_is_tallied_once_and_without_its_plate(tmp_path):
+    folded([*ALL, record(SHOTS, SHOT, 4), DISMISSED], tmp_path)
+    told = [
+        (line["value"]["kind"], line["value"]["revision"], line["value"]["counts"])
+        for line in lines(tmp_path, "tallies")
+    ]
+    assert told == [
+        ("shots", 0, True),
+        ("stolen_vehicle_hits", 0, True),
+        ("linked_incidents", 1, True),
+        ("shots", 1, False),
+        ("linked_incidents", 2, False),
+    ]
+    assert b"SIMB01" not in (tmp_path / "tallies.jsonl").read_bytes()
+
+
+def test_counters_are_as_of_just_after_the_last_event(tmp_path):
+    folded(ALL, tmp_path)
+    counters = lines(tmp_path, "spike-counters")
+    assert {line["value"]["as_of_ms"] for line in counters} == {AT_MS + 1}
+    assert {line["timestamp_ms"] for line in counters} == {AT_MS + 1}
+    assert {line["key"] for line in counters} == {"shots/city", "stolen_vehicle_hits/city", "linked_incidents/city"}
+    assert [count_of(tmp_path, line["key"]) for line in counters] == [1, 1, 1]
+
+
+def test_counters_are_as_of_the_moment_asked_for_with_all_that_is_known_since(tmp_path):
+    for as_of_ms, count in ((AT_MS, 0), (AT_MS + 1, 1)):
+        replay(ALL, SITE, RULES, tmp_path, 12, lambda _: None, Counting(as_of_ms=as_of_ms))
+        assert count_of(tmp_path, "shots/city") == count
+    replay([*ALL, DISMISSED], SITE, RULES, tmp_path, 12, lambda _: None, Counting(as_of_ms=AT_MS + 1))
+    assert [count_of(tmp_path, f"{kind}/city") for kind in ("shots", "linked_incidents")] == [0, 0]
+
+
+def test_an_event_from_before_all_calendars_and_one_far_ahead_harm_nothing(tmp_path):
+    old = record(SHOTS, {**SHOT, "occurred_at_ms": -(2**53)})
+    action = {"action_id": "A", "incident_id": "I", "kind": "acknowledge", "by": "x", "at_ms": 2**53}
+    folded([old, record(READS, READ, 2), record("incident-actions", action, 3)], tmp_path)
+    assert {line["value"]["as_of_ms"] for line in lines(tmp_path, "spike-counters")} == {AT_MS + 1}
+    assert count_of(tmp_path, "shots/city") == 0
+    ahead = Record(SHOTS, 2, 0, 2**53, json.dumps({**SHOT, "occurred_at_ms": 2**53}).encode())
+    folded([record(HITS, HIT), ahead], tmp_path)
+    assert count_of(tmp_path, "shots/city") == 0

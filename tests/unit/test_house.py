@@ -23,6 +23,7 @@ ALLOWED_IN_CORE = {
     "bisect",
     "collections",
     "dataclasses",
+    "datetime",
     "functools",
     "hashlib",
     "heapq",
@@ -37,6 +38,8 @@ ALLOWED_IN_CORE = {
     "zoneinfo",
     "msgspec",
     "shapely",
+    "numpy",
+    "scipy",
 }
 FAUST = {"faust", "mode"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,6 +21,7 @@ from streams.core.rules import JoinRules
 from streams.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
+ACTIVATIONS = ROOT.parent / "shared" / "data" / "kansas-city" / "activations.csv"
 README = (ROOT / "README.md").read_text("utf-8")
 INSTALLED = ".venv/bin/rampwatch"
 
@@ -29,6 +31,9 @@ REPLAY = "tests/unit/test_readme.py::test_a_replay_prints_the_table_of_the_readm
 KAFKA = "tests/kafka/test_readme_commands.py::test_a_worker_runs_as_the_readme_says"
 SECURE = "tests/unit/test_readme.py::test_the_settings_of_a_broker_that_asks_who_comes_go_together"
 ACLS = "tests/unit/test_readme.py::test_the_table_of_rights_is_the_one_that_is_printed"
+COUNTERS = "tests/unit/test_readme.py::test_the_counters_of_a_replay_are_reported_and_drawn"
+REAL = "tests/unit/test_readme.py::test_real_gunshots_are_counted_and_clusters_looked_for_as_the_readme_says"
+FALSE_ALARMS = "tests/unit/test_readme.py::test_shuffled_days_raise_as_many_false_alarms_as_were_accepted"
 WEEK = "tests/kafka/test_readme_commands.py::test_the_week_of_real_shots_runs_as_the_readme_says"
 
 RUN_BY = {
@@ -39,6 +44,10 @@ RUN_BY = {
     ".venv/bin/rampwatch generate --site hartford --seed 7 --days 1 out/city": REPLAY,
     ".venv/bin/rampwatch replay out/city --site hartford --out out/answers": REPLAY,
     ".venv/bin/rampwatch replay out/city --site hartford --out out/again --expect out/answers": REPLAY,
+    ".venv/bin/rampwatch counters out/answers --site hartford --picture out/counters.svg": COUNTERS,
+    ".venv/bin/rampwatch counters activations.csv --site kansas-city": REAL,
+    ".venv/bin/rampwatch scan activations.csv --site kansas-city": REAL,
+    ".venv/bin/rampwatch false-alarms activations.csv --site kansas-city": FALSE_ALARMS,
     ".venv/bin/rampwatch broker --port 29092": KAFKA,
     "export RAMPWATCH_BROKER=127.0.0.1:29092": KAFKA,
     ".venv/bin/rampwatch topics create": KAFKA,
@@ -62,15 +71,15 @@ def commands() -> list[str]:
     return [shlex.join(words) for line in lines if (words := shlex.split(line, comments=True))]
 
 
-def run(command: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def run(command: str, folder: Path, *more: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a command of the README in another folder."""
     assert command in commands(), "the README does not say that"
     words = shlex.split(command)
     assert words[0] == INSTALLED
-    return rampwatch(folder, *words[1:], *more)
+    return rampwatch(folder, *words[1:], *more, timeout_s=timeout_s)
 
 
-def rampwatch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def rampwatch(folder: Path, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Run the command with the interpreter that runs the tests, 110 columns wide."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith("RAMPWATCH_")}
     return subprocess.run(
@@ -79,7 +88,7 @@ def rampwatch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         env=environment | {"COLUMNS": "110"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
     )
 
 
@@ -127,6 +136,7 @@ def test_the_demo_runs_in_python_alone_and_prints_what_the_readme_shows(tmp_path
     for_people = rampwatch(tmp_path, *shlex.split(command)[1:-1], *quickly)
     assert for_people.returncode == 0, for_people.stderr
     assert blocks("text")[0] in for_people.stdout
+    assert blocks("text")[2] in for_people.stdout
 
 
 def test_a_replay_prints_the_table_of_the_readme(tmp_path: Path) -> None:
@@ -139,9 +149,54 @@ def test_a_replay_prints_the_table_of_the_readme(tmp_path: Path) -> None:
     same = run(again, tmp_path)
     assert same.returncode == 0, same.stdout
     assert "the same answers" in same.stderr
-    named = {"linked-incidents.jsonl", "dead-letters.jsonl", "outcomes.json"}
+    named = {"linked-incidents.jsonl", "dead-letters.jsonl", "outcomes.json", "ears-c2.jsonl"}
+    named |= {"tallies.jsonl", "spike-counters.jsonl", "spike-alerts.jsonl"}
     assert {file.name for file in (tmp_path / "out/answers").iterdir()} == named
     assert all(f"`{name}`" in README for name in named)
+
+
+def test_the_counters_of_a_replay_are_reported_and_drawn(tmp_path: Path) -> None:
+    generate, replay, _ = [command for command in RUN_BY if RUN_BY[command] == REPLAY]
+    (counters,) = [command for command in RUN_BY if RUN_BY[command] == COUNTERS]
+    for command in (generate, replay):
+        assert run(command, tmp_path).returncode == 0
+    told = run(counters, tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "Shots" in told.stdout
+    assert (tmp_path / "out/counters.svg").read_text("utf-8").startswith("<svg ")
+
+
+@pytest.fixture
+def with_activations(tmp_path: Path) -> Path:
+    if not ACTIVATIONS.exists():
+        pytest.skip(f"the activations are not beside the checkout: {ACTIVATIONS}")
+    shutil.copy(ACTIVATIONS, tmp_path / "activations.csv")
+    return tmp_path
+
+
+def test_real_gunshots_are_counted_and_clusters_looked_for_as_the_readme_says(with_activations: Path) -> None:
+    counters, scan = [command for command in RUN_BY if RUN_BY[command] == REAL]
+    told = run(counters, with_activations)
+    assert told.returncode == 0, told.stderr
+    alarms = told.stdout[told.stdout.index("Alarms: ") :].splitlines()
+    (shown,) = re.findall(r'An alarm is a rise that chance seldom makes: "(.*?)"', README)
+    assert any(line.endswith(shown) for line in alarms)
+    assert f"it raises {len(alarms) - 1} alarms, eight of them from May to August 2020" in README
+    assert sum("2020-05" <= line.split()[0] < "2020-09" for line in alarms) == 8
+    found = run(scan, with_activations, "--permutations", "19")
+    assert found.returncode == 0, found.stderr
+    assert "expected" in found.stdout
+
+
+@pytest.mark.slow
+def test_shuffled_days_raise_as_many_false_alarms_as_were_accepted(with_activations: Path) -> None:
+    (command,) = [command for command in RUN_BY if RUN_BY[command] == FALSE_ALARMS]
+    measured = run(command, with_activations, "--json", timeout_s=290)
+    assert measured.returncode == 0, measured.stdout + measured.stderr
+    found = json.loads(measured.stdout)
+    assert (found["shuffles"], found["accepted_per_year"]) == (200, 1.0)
+    assert found["low_per_year"] <= found["per_year"] <= found["high_per_year"]
+    assert f"{found['per_year']:.2f} a year ({found['low_per_year']:.2f} to {found['high_per_year']:.2f}" in README
 
 
 def test_the_table_of_settings_names_each_setting_and_no_other() -> None:

@@ -159,6 +159,17 @@ def test_what_is_written_from_the_types_fits_the_schema(path):
     assert written == json.loads(path.read_bytes())
 
 
+GOOD_OUTPUTS = [path for path in GOOD if path.parts[-3] in OUTPUT_TYPES]
+
+
+@pytest.mark.parametrize("path", GOOD_OUTPUTS, ids=name_of)
+def test_a_good_output_fits_its_schema_and_is_what_its_type_writes(path):
+    topic, value = path.parts[-3], json.loads(path.read_bytes())
+    VALIDATORS[topic].validate(value)
+    written = msgspec.json.encode(msgspec.json.decode(path.read_bytes(), type=OUTPUT_TYPES[topic]))
+    assert json.loads(written) == value
+
+
 def test_there_is_an_open_incident_and_a_retracted_one():
     found = [json.loads(path.read_bytes()) for path in (EXAMPLES / INCIDENTS / "good").iterdir()]
     assert {incident["status"] for incident in found} == {"open", "retracted"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from streams.core.counters.rules import CounterRules
 from streams.core.rules import JoinRules
 from streams.secret import Secret
 from streams.settings import Settings, SettingsError, as_environment, read_settings
@@ -69,17 +71,32 @@ def test_a_whole_number_will_do_for_a_share(tmp_path):
     assert read_settings({}, written(tmp_path, "[join]\nmin_confidence = 1\n")).join.min_confidence == 1.0
 
 
+TABLES = {"": Settings(), "join": JoinRules(), "counters": CounterRules()}
+
+
 @pytest.mark.parametrize(
-    "name", [field.name for kind in (Settings, JoinRules) for field in msgspec.structs.fields(kind)]
+    ("table", "name"),
+    [(table, name) for table, rules in TABLES.items() for name in rules.__struct_fields__ if name not in TABLES],
 )
-def test_every_setting_can_be_given_in_the_environment(name):
-    if name == "join":
-        return
-    of_join = name in {field.name for field in msgspec.structs.fields(JoinRules)}
-    default = getattr(JoinRules() if of_join else Settings(), name)
-    text = ",".join(default) if isinstance(default, tuple) else str(default)
-    prefix = "RAMPWATCH_JOIN_" if of_join else "RAMPWATCH_"
-    assert read_settings({f"{prefix}{name.upper()}": text}) == Settings()
+def test_every_setting_can_be_given_in_the_environment(table, name):
+    default = getattr(TABLES[table], name)
+    text = ",".join(default) if isinstance(default, tuple) else "null" if default is None else str(default)
+    variable = "_".join(filter(None, ["RAMPWATCH", table, name])).upper()
+    assert read_settings({variable: text}) == Settings()
+
+
+def test_a_date_is_written_as_such_in_a_file_and_in_the_environment(tmp_path):
+    file = written(tmp_path, "[counters]\nshots_since = 2026-06-05\nlinked_incidents_since = 2026-06-06\n")
+    read = read_settings({"RAMPWATCH_COUNTERS_LINKED_INCIDENTS_SINCE": "2026-06-07"}, file).counters
+    assert read.counted_since("shots") == date(2026, 6, 5)
+    assert read.counted_since("linked_incidents") == date(2026, 6, 7)
+    assert read.counted_since("stolen_vehicle_hits") is None
+
+
+def test_another_process_is_given_the_same_settings():
+    rules = CounterRules(shots_since=date(2026, 6, 5), rise=1.5)
+    settings = Settings(group="g", join=JoinRules(before_ms=1), counters=rules)
+    assert read_settings(as_environment(settings)) == settings
 
 
 @pytest.mark.parametrize("name", ["RAMPWATCH_GRUOP", "RAMPWATCH_JOIN", "RAMPWATCH_JOIN_BEFORE", "RAMPWATCH_"])
@@ -102,6 +119,9 @@ def test_a_variable_that_nobody_knows_is_named_with_what_there_is(name):
         ("RAMPWATCH_JOIN_BEFORE_MS", "-1"),
         ("RAMPWATCH_JOIN_BEFORE_MS", ""),
         ("RAMPWATCH_JOIN_MAX_HITS_PER_PLATE", "0"),
+        ("RAMPWATCH_COUNTERS_RISE", "1"),
+        ("RAMPWATCH_COUNTERS_SHOTS_SINCE", "5 June"),
+        ("RAMPWATCH_COUNTERS_GUARD_DAYS", "56"),
     ],
 )
 def test_a_variable_that_does_not_fit_is_named_with_its_value_and_the_remedy(name, text):
@@ -119,6 +139,7 @@ def test_a_variable_that_does_not_fit_is_named_with_its_value_and_the_remedy(nam
         ("partitions = '3'\n", "partitions"),
         ("[join]\nbefore_ms = 1.5\n", "before_ms"),
         ("join = 3\n", r"[join] must be a table"),
+        ("counters = 3\n", r"[counters] must be a table"),
         ("[join\n", "not TOML"),
     ],
 )

@@ -1,0 +1,179 @@
+"""What the counters read and say: tallies, the plate-free facts behind them; counters; alerts of a spike.
+
+`streams.core.events` holds what everybody else sends and reads; ``schemas/`` is generated from both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Final, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from streams.core.events import Id, LinkedIncident, Millis, Revision, ShotAlert, VehicleHit
+from streams.core.site import CITY, Site
+
+Kind = Literal["shots", "stolen_vehicle_hits", "linked_incidents"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+PeriodName = Literal["last_28d_vs_prior_28d", "ytd_vs_last_year", "last_28d_vs_last_year"]
+CUSUM: Final = "cusum"
+
+CAUTION: Final = (
+    "A rise in what was recorded, not its cause. Chance, a holiday or a sensor can make one: look at the events before "
+    "acting on it."
+)
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Days = Annotated[float, Meta(ge=0)]
+LocalDate = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class Tally(Struct, frozen=True, gc=False):
+    """One revision of something that is counted: when and where, and whether it counts. It holds no plate."""
+
+    kind: Kind
+    event_id: Id
+    revision: Revision
+    zone_id: Id
+    at_ms: Millis
+    status: Literal["unreviewed", "confirmed", "dismissed", "active", "recovered", "cancelled", "open", "retracted"]
+    counts: bool
+
+
+class Period(Struct, frozen=True, gc=False):
+    """How many there were in a time, and how that compares with another; null where it cannot be compared."""
+
+    from_ms: Millis
+    to_ms: Millis
+    count: Count
+    comparison_count: Count | None
+    exposure_days: Days
+    comparison_days: Days
+    difference: int | None
+    percent: float | None
+    rate_ratio: float | None
+    rate_ratio_low: float | None
+    rate_ratio_high: float | None
+    p_value: float | None
+
+
+class Periods(Struct, frozen=True, gc=False):
+    """The three comparisons, in local days with the present one in them."""
+
+    last_28d_vs_prior_28d: Period
+    ytd_vs_last_year: Period
+    last_28d_vs_last_year: Period
+
+
+class Recent(Struct, frozen=True, gc=False):
+    """How many there were of late, up to now."""
+
+    h1: Count
+    h24: Count
+    d7: Count
+
+
+class ByStatus(Struct, frozen=True, gc=False):
+    """The shots of the last 28 days by their review; those dismissed count nowhere else."""
+
+    unreviewed: Count
+    confirmed: Count
+    dismissed: Count
+
+
+class Alarm(Struct, frozen=True, gc=False):
+    """An alarm that is up."""
+
+    rule: Name
+    since_ms: Millis
+    statistic: float
+    threshold: float
+    sentence: Name
+
+
+class SpikeCounter(Struct, frozen=True, gc=False):
+    """The counts of one kind in one zone, as of a time."""
+
+    kind: Kind
+    zone_id: Id
+    as_of_ms: Millis
+    periods: Periods
+    recent: Recent
+    by_status: ByStatus | None
+    alarm: Alarm | None
+
+
+class SpikeAlert(Struct, frozen=True, gc=False):
+    """A rise of one kind in one zone that chance alone seldom makes; its whole present state, one revision a change."""
+
+    spike_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+    revision: Annotated[int, Meta(ge=1, le=2**53)]
+    status: Literal["raised", "withdrawn", "ended"]
+    kind: Kind
+    zone_id: Id
+    rule: Name
+    first_crossing: LocalDate
+    last_crossing: LocalDate
+    statistic: float
+    threshold: float
+    count: Count
+    expected: float
+    sentence: Name
+    caution: str
+
+
+# ---------------------------------------------------------------------- from what happened to a tally
+
+
+def tally_of_shot(shot: ShotAlert, site: Site) -> Tally:
+    """Return the tally of a shot: on the day it was fired, in the zone of its place, unless dismissed."""
+    zone_id = site.zone_at(shot.lat, shot.lon)
+    counts = shot.status != "dismissed"
+    return Tally("shots", shot.alert_id, shot.revision, zone_id, shot.occurred_at_ms, shot.status, counts)
+
+
+def tally_of_hit(hit: VehicleHit, site: Site) -> Tally:
+    """Return the tally of a hit: on the day it was reported, in a zone if its place is known, unless cancelled."""
+    zone_id = CITY if hit.lat is None or hit.lon is None else site.zone_at(hit.lat, hit.lon)
+    counts = hit.status != "cancelled"
+    return Tally("stolen_vehicle_hits", hit.hit_id, hit.revision, zone_id, hit.reported_at_ms, hit.status, counts)
+
+
+def tally_of_incident(incident: LinkedIncident) -> Tally:
+    """Return the tally of an incident: on the day and in the zone of its shot, while it is open."""
+    at_ms, counts = incident.shot.occurred_at_ms, incident.status == "open"
+    identifier, zone_id = incident.incident_id, incident.zone_id
+    return Tally("linked_incidents", identifier, incident.revision, zone_id, at_ms, incident.status, counts)
+
+
+def canonical_tally(tally: Tally) -> bytes:
+    """Return the canonical JSON of a tally: what ties between equal revisions go by."""
+    fields = msgspec.structs.asdict(tally)
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+# ---------------------------------------------------------------------- keys
+
+
+def tally_key(tally: Tally) -> str:
+    """Return a tally's key: another for each content, so that compaction never drops the one that counts."""
+    digest = hashlib.sha256(canonical_tally(tally)).hexdigest()[:16]
+    return f"{tally.kind}/{tally.event_id}/{tally.revision}/{digest}"
+
+
+def counter_key(counter: SpikeCounter) -> str:
+    """Return a counter's key: kind and zone."""
+    return f"{counter.kind}/{counter.zone_id}"
+
+
+def alert_key(alert: SpikeAlert) -> str:
+    """Return an alert's key: kind, zone and rule; the newest spike of these is said last."""
+    return f"{alert.kind}/{alert.zone_id}/{alert.rule}"
+
+
+def spike_id(kind: Kind, zone_id: str, rule: str, first_crossing: str) -> str:
+    """Return the id of a spike: 32 hexadecimal digits of its kind, zone, rule and first crossing's local date."""
+    return hashlib.sha256(msgspec.json.encode([kind, zone_id, rule, first_crossing])).hexdigest()[:32]

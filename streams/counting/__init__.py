@@ -1,0 +1,1 @@
+"""What people and commands do with the counters: report them, draw them, measure their alarms, look for clusters."""

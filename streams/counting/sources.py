@@ -1,0 +1,99 @@
+"""Where tallies to report on come from: an archive of outcomes, one of inputs, or a table of real activations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from streams.core.counters.fold import SpikeFold
+from streams.core.counters.rules import CounterRules
+from streams.core.counters.wire import Tally, tally_of_shot
+from streams.core.errors import RampwatchError
+from streams.core.events import TALLIES, ShotAlert
+from streams.core.rules import JoinRules
+from streams.core.site import Site
+from streams.core.windows import NEVER
+from streams.replay.archive import ArchiveError, read_archive, read_lines, topic_file, value_of
+from streams.replay.fold import Fold
+from streams.simulate.kansas_city import load_activations
+
+_TABLE: Final = ".csv"
+
+
+class Place(Struct, frozen=True):
+    """Where and when one thing that counts happened."""
+
+    at_ms: int
+    lat: float
+    lon: float
+
+
+class Counted(Struct, frozen=True):
+    """Tallies, what counts of the shots with its place, and the time just after the last event."""
+
+    tallies: list[Tally]
+    shots: list[Place]
+    as_of_ms: int
+
+
+def counted(source: Path, site: Site, rules: JoinRules, partitions: int) -> Counted:
+    """Read a source: a folder of outcomes or inputs, or a CSV of activations. Raises `RampwatchError`."""
+    if source.suffix == _TABLE:
+        return _of_table(source, site)
+    if source.is_dir() and topic_file(source, TALLIES):
+        return _of_outcomes(source)
+    return _of_inputs(source, site, rules, partitions)
+
+
+def folded(source: Counted, site: Site, rules: CounterRules, as_of_ms: int | None = None) -> SpikeFold:
+    """Return the counters of what was counted; ``as_of_ms`` None: just after its last event."""
+    fold = SpikeFold(site, rules)
+    for tally in source.tallies:
+        fold.feed(tally)
+    fold.advance(source.as_of_ms if as_of_ms is None else as_of_ms)
+    return fold
+
+
+def _of_table(source: Path, site: Site) -> Counted:
+    shots = [msgspec.convert(alert, ShotAlert) for alert in load_activations(source).alerts]
+    if not shots:
+        raise RampwatchError(f"{source}: holds no activation that can be used; name another table")
+    return Counted([tally_of_shot(shot, site) for shot in shots], _places(shots), shots[-1].occurred_at_ms + 1)
+
+
+def _of_outcomes(source: Path) -> Counted:
+    file = topic_file(source, TALLIES)
+    assert file is not None
+    tallies: list[Tally] = []
+    for number, (_, line) in enumerate(read_lines(file), 1):
+        try:
+            tallies.append(msgspec.json.decode(value_of(line) if line else b"", type=Tally))
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            raise ArchiveError(f"{file}: line {number} holds no tally ({error}); write it anew") from None
+    if not tallies:
+        raise ArchiveError(f"{file}: holds no tally; replay an archive with shots or hits in it")
+    return Counted(tallies, [], max(tally.at_ms for tally in tallies) + 1)
+
+
+def _of_inputs(source: Path, site: Site, rules: JoinRules, partitions: int) -> Counted:
+    fold = Fold(site, rules)
+    tallies: list[Tally] = []
+    shots: dict[str, ShotAlert] = {}
+    for record in read_archive(source, partitions):
+        fold.apply(record)
+        tallies += fold.tallied
+        for shot in fold.shots:
+            known = shots.get(shot.alert_id)
+            if known is None or shot.revision >= known.revision:
+                shots[shot.alert_id] = shot
+    if fold.last_event_ms == NEVER:
+        raise ArchiveError(f"{source}: holds no event that can be used; the replay's dead letters tell why")
+    return Counted(tallies, _places(s for s in shots.values() if s.status != "dismissed"), fold.last_event_ms + 1)
+
+
+def _places(shots: Iterable[ShotAlert]) -> list[Place]:
+    return [Place(shot.occurred_at_ms, shot.lat, shot.lon) for shot in shots]
