@@ -13,13 +13,26 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from streams.core.errors import RampwatchError
-from streams.core.events import ACTIONS, BROADCAST, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, JOINED, READS, SHOTS
+from streams.core.events import (
+    ACTIONS,
+    ALERTS,
+    BROADCAST,
+    COUNTED,
+    COUNTERS,
+    DEAD_LETTERS,
+    HITS,
+    INCIDENTS,
+    INPUTS,
+    JOINED,
+    READS,
+    SHOTS,
+)
 from streams.settings import Settings
 
 Operation = Literal["Read", "Write", "Create", "Delete", "Describe", "DescribeConfigs"]
 Resource = Literal["topic", "group", "transactional-id"]
 
-_ALL: Final = (*INPUTS, INCIDENTS, DEAD_LETTERS)
+_ALL: Final = (*INPUTS, INCIDENTS, DEAD_LETTERS, *COUNTED)
 DEMO_PREFIX: Final = "demo-"
 """Of the topics that a demo makes on a broker that is there already."""
 
@@ -55,14 +68,22 @@ def _table(settings: Settings) -> Iterator[Right]:
         "worker", ("Read", "Write", "DescribeConfigs"), JOINED, "joins them; sends on what is on a wrong partition"
     )
     yield on("worker", ("Read", "Write", "DescribeConfigs"), [INCIDENTS], "publishes, and reads back what it published")
+    yield on("worker", ("Read", "Write", "DescribeConfigs"), COUNTED, "counts, and reads back what was counted")
     yield on("worker", ("Write", "DescribeConfigs"), [DEAD_LETTERS], "keeps what cannot be used")
     yield Right("worker", ("Read",), "group", (group,), "shares partitions, commits where it is")
-    yield Right("worker", ("Write",), "transactional-id", (f"{group}-",), "has one writer a partition", prefixed=True)
+    yield Right(
+        "worker",
+        ("Write",),
+        "transactional-id",
+        (f"{group}-",),
+        "has one writer a partition, and one of the counters",
+        prefixed=True,
+    )
     yield on("topics", ("Create", "Describe", "DescribeConfigs"), _ALL, "makes and checks the topics")
     yield on("shots", ("Write",), [SHOTS], "the gunshot detector's feed")
     yield on("hits", ("Write",), [HITS], "the stolen-vehicle list's feed")
     yield on("reads", ("Write",), [READS], "the cameras' feed")
-    yield on("console", ("Read",), [INCIDENTS], "shows incidents")
+    yield on("console", ("Read",), [INCIDENTS, COUNTERS, ALERTS], "shows incidents and counters")
     yield on("console", ("Write",), [ACTIONS], "says what people did about them")
     yield on("replay", ("Write",), INPUTS, "plays records into the topics of a prefix")
     yield on("archive", ("Read",), _ALL, "copies the topics into files")

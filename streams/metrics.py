@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from streams.core.counters.wire import Period, SpikeCounter
 
 REGISTRY = CollectorRegistry()
 
@@ -38,3 +43,54 @@ REBUILT = Counter(
     ["topic"],
     registry=REGISTRY,
 )
+
+_PERIODS = ["kind", "zone", "period"]
+_COUNT = Gauge("rampwatch_spike_count", "Events of a period, by kind, zone and period.", _PERIODS, registry=REGISTRY)
+_BASE = Gauge(
+    "rampwatch_spike_comparison_count",
+    "Events of the period that it is compared with; absent where it cannot be compared.",
+    _PERIODS,
+    registry=REGISTRY,
+)
+_RATIO = Gauge(
+    "rampwatch_spike_rate_ratio",
+    "Rate of a period over that of the one it is compared with, and the ends of its 95 % interval.",
+    [*_PERIODS, "bound"],
+    registry=REGISTRY,
+)
+_RECENT = Gauge(
+    "rampwatch_spike_recent", "Events of the last hour, day and week.", ["kind", "zone", "window"], registry=REGISTRY
+)
+_ALARM = Gauge("rampwatch_spike_alarm", "1 while an alarm is up.", ["kind", "zone"], registry=REGISTRY)
+_SPIKES = (_COUNT, _BASE, _RATIO, _RECENT, _ALARM)
+
+
+def show_counters(counters: Iterable[SpikeCounter]) -> None:
+    """Set the gauges of the spike counters; on the worker that counts."""
+    for counter in counters:
+        kind, zone = counter.kind, counter.zone_id
+        for window in ("h1", "h24", "d7"):
+            _RECENT.labels(kind, zone, window).set(getattr(counter.recent, window))
+        _ALARM.labels(kind, zone).set(counter.alarm is not None)
+        for name in counter.periods.__struct_fields__:
+            period: Period = getattr(counter.periods, name)
+            _COUNT.labels(kind, zone, name).set(period.count)
+            _set_or_remove(_BASE, (kind, zone, name), period.comparison_count)
+            bounds = {"": period.rate_ratio, "low": period.rate_ratio_low, "high": period.rate_ratio_high}
+            for bound, value in bounds.items():
+                _set_or_remove(_RATIO, (kind, zone, name, bound), value)
+
+
+def _set_or_remove(gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:
+    """Set a gauge; what cannot be said is absent, not nought."""
+    if value is not None:
+        gauge.labels(*labels).set(value)
+    else:
+        with suppress(KeyError):
+            gauge.remove(*labels)
+
+
+def forget_counters() -> None:
+    """Show no counters: another worker counts now."""
+    for gauge in _SPIKES:
+        gauge.clear()

@@ -30,6 +30,7 @@ FORWARDED_HEADER: Final = "rampwatch-forwarded"
 INPUTS: Final = (SHOTS, HITS, READS, ACTIONS)
 JOINED: Final = (HITS, READS)
 BROADCAST: Final = (SHOTS, ACTIONS)
+COUNTED: Final = (TALLIES, COUNTERS, ALERTS)
 
 CAUTION: Final = (
     "Lead only, not grounds for a stop. Confirm the plate and its state by eye, and the listing with the entering "

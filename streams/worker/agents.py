@@ -1,4 +1,4 @@
-"""The ordinary agents: they count the records of the rare topics, once over all workers, and dead-letter the bad.
+"""The ordinary agents: they count the records of the rare topics, once over all workers, and tally the shots.
 
 What a record counts as is judged by the broadcast state up to it, which every worker has. The joined topics have the
 batch agent instead (`batches`, `joining`).
@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from streams import metrics
-from streams.core.events import BROADCAST, Record, Refused
+from streams.core.counters.wire import tally_of_shot
+from streams.core.events import BROADCAST, SHOTS, Record, Refused, ShotAlert
 from streams.core.intake import Intake
+from streams.core.site import Site
 from streams.worker.broadcast import BroadcastReader
 from streams.worker.outputs import Outputs
 from streams.worker.records import core_record
@@ -20,6 +22,7 @@ def declare_agents(
     app: Any,  # noqa: ANN401
     prefix: str,
     intake: Intake,
+    site: Site,
     reader: BroadcastReader,
     outputs: Outputs,
 ) -> None:
@@ -32,7 +35,7 @@ def declare_agents(
     async def count(stream: Any) -> None:  # noqa: ANN401
         async for event in stream.noack().events():
             try:
-                await _count(event.message, prefix, intake, reader, outputs)
+                await _count(event.message, prefix, intake, site, reader, outputs)
             except Exception as error:
                 await app.crash(error)
                 raise
@@ -49,6 +52,7 @@ async def _count(
     message: Any,  # noqa: ANN401
     prefix: str,
     intake: Intake,
+    site: Site,
     reader: BroadcastReader,
     outputs: Outputs,
 ) -> None:
@@ -61,6 +65,10 @@ async def _count(
         refused = _why(record, intake)
         await outputs.dead_letters([(record, refused)])
         metrics.DEAD_LETTERS.labels(record.topic, refused.reason).inc()
+    elif record.topic == SHOTS and outcome != "duplicate":
+        shot = intake.admit(record).event
+        assert isinstance(shot, ShotAlert)
+        await outputs.tallies([tally_of_shot(shot, site)])
     metrics.RECORDS.labels(record.topic, outcome).inc()
 
 

@@ -19,13 +19,14 @@ from streams.calibration import load_calibration
 from streams.connection import DENIED, denied
 from streams.core.digest import answers_digest
 from streams.core.errors import RampwatchError
-from streams.core.events import JOINED
+from streams.core.events import JOINED, TALLIES
 from streams.core.site import Site
 from streams.settings import Settings
 from streams.worker import permitted, topics
 from streams.worker.agents import declare_agents
 from streams.worker.batches import batch_transport
 from streams.worker.broadcast import BroadcastReader
+from streams.worker.counting import Counting
 from streams.worker.credentials import credentials
 from streams.worker.health import Pages, Pulse, serve
 from streams.worker.joining import Joining
@@ -83,14 +84,15 @@ def build(
     outputs = Outputs(app, settings, answers_digest(site, settings.join, calibration), pulse)
     joining = Joining(site, settings.join, calibration, outputs, shared, settings.partitions)
     names = [settings.prefix + topic for topic in JOINED]
+    counting = Counting(settings, site, outputs.headers)
     recovery = Recovery(settings, joining, outputs.headers, pulse)
     # before the first agent is declared: declaring one builds the transport
-    app.transport = batch_transport(app, names, settings.prefix, joining, recovery, pulse)
+    app.transport = batch_transport(app, names, settings.prefix, joining, recovery, counting, pulse)
     reader = BroadcastReader(settings, joining, pulse, loop=app.loop, beacon=app.beacon)
     app.service(_given(reader))
-    for name in names:
+    for name in (*names, settings.prefix + TALLIES):
         app.topics.add(app.topic(name, value_type=bytes, value_serializer="raw"))
-    declare_agents(app, settings.prefix, joining.intake, reader, outputs)
+    declare_agents(app, settings.prefix, joining.intake, site, reader, outputs)
     app.finalize()
     return app, joining
 

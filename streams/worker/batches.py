@@ -26,9 +26,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.core.errors import RampwatchError
-from streams.core.events import Record
+from streams.core.events import TALLIES, Record
 from streams.worker.commits import Committed, metadata
 from streams.worker.committing import CommittingThread
+from streams.worker.counting import Counting
 from streams.worker.fencing import WriterLost
 from streams.worker.health import Pulse
 from streams.worker.rebuild import Ready
@@ -100,7 +101,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     handler: BatchHandler
     recovery: Recovery
     pulse: Pulse
+    counting: Counting
     batch_topics: tuple[str, ...] = ()
+    owned_topic: str = ""
+    """Whoever has its partition counts; its records are not read here."""
     prefix: str = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as Faust's
@@ -118,7 +122,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return CommittingThread(self, loop=self.loop, beacon=self.beacon)
 
     async def on_stop(self) -> None:
-        """Stop taking over; commit what was handled, and give the partitions up."""
+        """Stop counting and taking over; commit what was handled, and give the partitions up."""
+        await self.counting.stop()
         await self._stop_settling_in()
         await super().on_stop()
         async with self.handler.lock:
@@ -150,6 +155,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             lost = {tp.partition for tp in mine if not kept or tp not in self._left_at}
             self.handler.keep({tp.partition for tp in mine} - lost)
         await super().on_partitions_assigned(assigned, generation_id)
+        await self.counting.own(any(tp.topic == self.owned_topic for tp in assigned))
 
         if not assigned:
             self.handler.settled_in.set()
@@ -157,7 +163,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """Begin to settle in; Faust calls this once an assignment, and must not be kept waiting."""
         await self._stop_settling_in()
-        assigned = {ensure_TP(tp) for tp in self.assignment()}
+        assigned = {ensure_TP(tp) for tp in self.assignment() if tp.topic != self.owned_topic}
         mine = {tp for tp in assigned if tp.topic in self.batch_topics}
         await self._check_together(mine)
         async with self.handler.lock:
@@ -226,6 +232,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         for tp in [tp for tp in self._position if tp.topic in self.batch_topics and tp.partition in numbers]:
             del self._position[tp]
         self._thread.settle_anew()
+
+    async def verify_all_partitions_active(self) -> None:
+        """Leave it to the pulse: Faust complains of what is not read here."""
 
     # ------------------------------------------------------------------ what may be committed
 
@@ -366,18 +375,22 @@ def batch_transport(
     prefix: str,
     handler: BatchHandler,
     recovery: Recovery,
+    counting: Counting,
     pulse: Pulse,
 ) -> Any:  # noqa: ANN401 - Faust has no types
     """Return a transport for ``app`` whose consumer hands whole batches of ``topics`` to the handler."""
 
     class Consumer(BatchConsumer):
         batch_topics = tuple(topics)
+        owned_topic = prefix + TALLIES
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as Faust's
             super().__init__(*args, **kwargs)
             self.handler = handler
             self.recovery = recovery
             self.pulse = pulse
+            self.counting = counting
+            counting.on_lost = self._thread.settle_anew
             self.prefix = prefix
             handler.on_lost = self.drop
 

@@ -1,8 +1,8 @@
-"""One writer a partition of the incidents, and never two that can still write.
+"""One writer a partition of the incidents, one of the counters, and never two of a kind that can still write.
 
 Invariants:
 
-* Whoever opens the writer of a partition shuts out whoever had it before: Kafka refuses what an older one sends.
+* Whoever opens a writer shuts out whoever had it before: Kafka refuses what an older one sends.
 * What is said together is seen together, or not at all: each call is one transaction, read by `read_committed`.
 * After any failure the writer is of no use any more, and what was said last is known only from the topic itself.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -23,6 +23,8 @@ from streams.settings import Settings
 
 _TRANSACTION_MS_MAX: Final = 10_000
 """How long the broker waits for a writer that begins to say something and does not end."""
+_SAY_S_MAX: Final = 25.0
+"""By then the broker has given the transaction up."""
 _CLOSE_S_MAX: Final = 5.0
 
 
@@ -30,21 +32,29 @@ class WriterLost(RampwatchError):
     """This writer can write no more: somebody else has the partition, or the broker was away for too long."""
 
 
-class IncidentWriter:
-    """Writes the revisions of one partition's incidents; made by `open`."""
+class Saying(NamedTuple):
+    """One record to be written."""
 
-    def __init__(self, topic: str, number: int, producer: Any, headers: Mapping[str, bytes]) -> None:  # noqa: ANN401
-        self._topic = topic
-        self._number = number
+    topic: str
+    key: str
+    value: bytes
+    partition: int
+
+
+class FencedWriter:
+    """Writes what only one may write at a time; made by `open`."""
+
+    def __init__(self, name: str, producer: Any, headers: Mapping[str, bytes]) -> None:  # noqa: ANN401
+        self._name = name
         self._producer = producer
         self._headers = list(headers.items())
 
     @classmethod
-    async def open(cls, settings: Settings, number: int, headers: Mapping[str, bytes]) -> Self:
-        """Shut out who had the partition before, and return its writer; raises `KafkaError`."""
+    async def open(cls, settings: Settings, name: str, headers: Mapping[str, bytes]) -> Self:
+        """Shut out who had this name in this group before, and return its writer; raises `KafkaError`."""
         producer = AIOKafkaProducer(
             **connection(settings),
-            transactional_id=f"{settings.prefix}{settings.group}-{number}",
+            transactional_id=f"{settings.prefix}{settings.group}-{name}",
             transaction_timeout_ms=_TRANSACTION_MS_MAX,
         )
         try:
@@ -52,26 +62,51 @@ class IncidentWriter:
         except BaseException:
             await producer.stop()
             raise
-        return cls(settings.prefix + INCIDENTS, number, producer, headers)
+        return cls(name, producer, headers)
 
-    async def say(self, incidents: Sequence[LinkedIncident]) -> None:
-        """Publish revisions, in their order, all or none; raises `WriterLost`."""
+    async def say(self, sayings: Sequence[Saying]) -> None:
+        """Publish records, in their order, all or none; raises `WriterLost`."""
+        saying = asyncio.ensure_future(self._say(sayings))
+        await asyncio.wait({saying}, timeout=_SAY_S_MAX)
+        if not saying.done():
+            saying.cancel()  # and not waited for: what hangs may go on hanging
+            raise WriterLost(f"writer {self._name} has had no answer for {_SAY_S_MAX:.0f} s")
         try:
-            async with self._producer.transaction():
-                sent = [
-                    await self._producer.send(
-                        self._topic,
-                        ENCODER.encode(incident),
-                        incident.incident_id.encode(),
-                        self._number,
-                        headers=self._headers,
-                    )
-                    for incident in incidents
-                ]
-                await asyncio.gather(*sent)
+            saying.result()
         except KafkaError as error:
-            raise WriterLost(f"the writer of partition {self._number} is shut out ({type(error).__name__})") from None
+            raise WriterLost(f"writer {self._name} is shut out ({type(error).__name__})") from None
+
+    async def _say(self, sayings: Sequence[Saying]) -> None:
+        async with self._producer.transaction():
+            sent = [
+                await self._producer.send(one.topic, one.value, one.key.encode(), one.partition, headers=self._headers)
+                for one in sayings
+            ]
+            await asyncio.gather(*sent)
 
     async def close(self) -> None:
         """Give the connections back, or leave them to the system where the broker does not answer."""
         await asyncio.wait({asyncio.ensure_future(self._producer.stop())}, timeout=_CLOSE_S_MAX)
+
+
+class IncidentWriter:
+    """Writes the revisions of one partition's incidents; made by `open`."""
+
+    def __init__(self, topic: str, number: int, writer: FencedWriter) -> None:
+        self._topic = topic
+        self._number = number
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, settings: Settings, number: int, headers: Mapping[str, bytes]) -> Self:
+        """Shut out who had the partition before, and return its writer; raises `KafkaError`."""
+        writer = await FencedWriter.open(settings, str(number), headers)
+        return cls(settings.prefix + INCIDENTS, number, writer)
+
+    async def say(self, incidents: Sequence[LinkedIncident]) -> None:
+        """Publish revisions, in their order, all or none; raises `WriterLost`."""
+        await self._writer.say([Saying(self._topic, i.incident_id, ENCODER.encode(i), self._number) for i in incidents])
+
+    async def close(self) -> None:
+        """As `FencedWriter.close`."""
+        await self._writer.close()

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streams import metrics
 from streams.core.broadcast import Broadcast
+from streams.core.counters.wire import Tally, tally_of_hit
 from streams.core.engine import Engine
-from streams.core.events import JOINED, LinkedIncident, Outcome, Record, Refused
+from streams.core.events import JOINED, LinkedIncident, Outcome, Record, Refused, VehicleHit
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
@@ -51,6 +52,7 @@ class Joining:
         self._passed: dict[Source, tuple[int, int]] = {}
         """Of each broadcast partition: the position it was read up to, and the greatest stamp so far."""
         self._refused: list[tuple[Record, Refused]] = []
+        self._tallies: list[Tally] = []
         self._strays: list[tuple[int, str, Record]] = []
         self._paused = False
         self._closing: set[asyncio.Future[None]] = set()
@@ -155,14 +157,17 @@ class Joining:
         outcomes: Counter[Outcome] = Counter({"forwarded": len(strays)})
         for record, one in admitted:
             try:
-                outcomes[partition.engine.join(one)] += 1
+                outcome = partition.engine.join(one)
+                outcomes[outcome] += 1
+                if isinstance(one.event, VehicleHit) and outcome != "duplicate":
+                    self._tallies.append(tally_of_hit(one.event, self._site))
             except Refused as no_room:
                 refused.append((record, no_room))
         for _, why in refused:
             outcomes[why.outcome] += 1
             metrics.DEAD_LETTERS.labels(last.topic, why.reason).inc()
-        for outcome, count in outcomes.items():
-            metrics.RECORDS.labels(last.topic, outcome).inc(count)
+        for ended_as, count in outcomes.items():
+            metrics.RECORDS.labels(last.topic, ended_as).inc(count)
         self._refused += refused
         self._strays += strays
         source = (last.topic, number)
@@ -207,6 +212,9 @@ class Joining:
         if self._refused:
             await self._outputs.dead_letters(self._refused)
             self._refused = []
+        if self._tallies:
+            await self._outputs.tallies(self._tallies)
+            self._tallies = []
         if self._strays:
             await self._outputs.forward(self._strays)
             self._strays = []

@@ -1,4 +1,4 @@
-"""What a worker writes beside its incidents: dead letters and strays, through Faust's producer."""
+"""What a worker writes beside its incidents: dead letters, strays and tallies, through Faust's producer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
+from streams.core.counters.wire import Tally, tally_key
 from streams.core.deadletters import dead_letter_headers, dead_letter_key
-from streams.core.events import DEAD_LETTERS, FORWARDED_HEADER, Record, Refused
+from streams.core.events import DEAD_LETTERS, ENCODER, FORWARDED_HEADER, TALLIES, Record, Refused
 from streams.settings import Settings
 from streams.worker.health import Pulse
 from streams.worker.records import STAMP_HEADER
@@ -80,6 +81,13 @@ class Outputs:
         why = Refused("limit", "", "lies on a wrong partition and is too large to be sent on; key it by its plate key")
         await self.dead_letters(
             [(record, why) for _, _, record in strays if len(record.value or b"") > _FORWARD_BYTES_MAX]
+        )
+
+    async def tallies(self, tallies: Iterable[Tally]) -> None:
+        """Publish what is counted; as `dead_letters`."""
+        topic = self._prefix + TALLIES
+        await self._send(
+            Sending(topic, tally_key(tally).encode(), ENCODER.encode(tally), 0, self.headers) for tally in tallies
         )
 
     def _of_stray(self, record: Record) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from streams.core.events import (
     ACTIONS,
     ALERTS,
     BROADCAST,
+    COUNTED,
     COUNTERS,
     DEAD_LETTERS,
     HITS,
@@ -30,8 +31,6 @@ from streams.settings import Settings
 
 _DAY_MS: Final = 86_400_000
 _RARE_PARTITIONS: Final = 1
-_ONE_PARTITION: Final = (TALLIES, COUNTERS, ALERTS)
-"""Read and written in one order by one owner: not one more, nor fewer."""
 _CLEANUP: Final = {
     INCIDENTS: "compact,delete",
     TALLIES: "compact,delete",
@@ -76,7 +75,8 @@ def plan(settings: Settings) -> list[TopicPlan]:
             partitions=settings.partitions if topic in (*JOINED, INCIDENTS) else _RARE_PARTITIONS,
             config=_config(topic, kept_ms),
             retention_ms=kept_ms,
-            fixed=topic in (*JOINED, INCIDENTS, *_ONE_PARTITION),
+            # what is counted is read and written in one order by one owner: not one partition more
+            fixed=topic in (*JOINED, INCIDENTS, *COUNTED),
         )
         for topic, kept_ms in retention_ms.items()
     ]

@@ -93,17 +93,18 @@ class SpikeFold:
 
     # ------------------------------------------------------------------ taking in
 
-    def feed(self, tally: Tally) -> None:
-        """Take in a tally; one of a zone that the site does not have counts in the city alone."""
+    def feed(self, tally: Tally) -> bool:
+        """Take in a tally and return whether it counts now; in a zone that the site lacks, for the city alone."""
         counts_now, before = self._facts.replace(tally)
         if not counts_now:
-            return
+            return False
         if before is not None and before.at_ms < self._as_of_ms:
             self._count(before, -1)
         if tally.at_ms < self._as_of_ms:
             self._count(tally, 1)
         else:
             self._facts.wait(tally)
+        return True
 
     def advance(self, as_of_ms: int) -> None:
         """Move the time on; an earlier one than before is ignored."""
