@@ -135,18 +135,18 @@ def test_a_tally_costs_the_same_whatever_the_history(kansas_city):
         for tally in tallies:
             fold.feed(tally)
         fold.advance(tallies[-1].at_ms + 1)
-        more = [late(tallies[-1], n) for n in range(500)]
-        began_s = time.perf_counter()
+        more = [late(tallies[-1], n) for n in range(3_000)]
+        began_s = time.process_time()
         for tally in more:
             fold.feed(tally)
-        return (time.perf_counter() - began_s) / len(more)
+        return (time.process_time() - began_s) / len(more)
 
     def late(tally: Tally, number: int) -> Tally:
         return Tally("shots", f"late-{number}", 0, tally.zone_id, tally.at_ms - number, "unreviewed", True)
 
     tallies = kansas_city.tallies
     short, long = (min(seconds_a_tally(tallies[-many:]) for _ in range(5)) for many in (1_000, len(tallies)))
-    assert long < 3 * short
+    assert long < 4 * short  # ten times the history
 
 
 def test_the_rise_of_a_zone_has_its_sentence(kansas_city):
