@@ -6,6 +6,7 @@ could be reached, so where a client does not start, `started` tries once more by
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from aiokafka.client import collect_hosts
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -41,6 +42,7 @@ DENIED: Final = (
 )
 """What a broker answers who may not do what was asked for."""
 _ANSWER_MS_MAX: Final = 10_000
+_CLOSE_S_MAX: Final = 2.0
 _NAMES_DIFFER: Final = (62, 64)
 """OpenSSL's numbers for a certificate that is made out to another host or address."""
 
@@ -161,15 +163,17 @@ async def _why_not(settings: Settings, error: KafkaError) -> str:
         return denied(settings, error)
     options = connection(settings)
     host, port, _ = collect_hosts(options.pop("bootstrap_servers"))[0]
+    knocking = AIOKafkaConnection(host, port, request_timeout_ms=_ANSWER_MS_MAX, **options)
+    told: Exception = error
     try:
-        knocking = await create_conn(host, port, request_timeout_ms=_ANSWER_MS_MAX, **options)
-        try:
-            await knocking.send(MetadataRequest([]))
-        finally:
-            knocking.close()
-    except (KafkaError, OSError, TimeoutError) as told:
-        return f"{settings.broker}: {_sentence(settings, told)}"
-    return f"{settings.broker}: no Kafka broker answers ({error}); start one, or set RAMPWATCH_BROKER"
+        await knocking.connect()
+        await knocking.send(MetadataRequest([]))
+    except (KafkaError, OSError, TimeoutError) as answer:
+        told = answer
+    if not isinstance(told, OSError):
+        # there was a connection: without this the loop may end before it is closed
+        await asyncio.wait({knocking.close()}, timeout=_CLOSE_S_MAX)
+    return f"{settings.broker}: {_sentence(settings, told)}"
 
 
 def _sentence(settings: Settings, error: Exception) -> str:
