@@ -45,7 +45,7 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
     broker: bool = True
 
 
-QUICK: Final = BenchPlan(rounds=1, reads=40_000, stock_reads=4_000, latency_s=4.0, kept_reads=100_000)
+QUICK: Final = BenchPlan(rounds=1, reads=40_000, stock_reads=3_000, latency_s=3.0, kept_reads=50_000)
 """Everything once and little of it: whether it works, not how fast it is."""
 
 
