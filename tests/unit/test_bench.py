@@ -57,11 +57,18 @@ def test_a_shot_at_the_ramp_of_a_car_to_meet_makes_one_incident():
 
 def test_the_table_names_the_yardsticks_and_what_is_missing():
     told = dict.fromkeys(("bytes_per_read", "engine_per_s", "engine_worst_per_s", "engine_worst_incidents_per_s"), 1.0)
-    figures = Figures(**told, bare_per_s=200.0, worker_per_s=100.0, spread={"worker_per_s": (90.0, 2_000.0)}, notes=[])
+    told |= {"bare_per_s": 200.0, "worker_per_s": 100.0}
+    figures = Figures(**told, spread={"worker_per_s": (90.0, 2_000.0)}, ratios={"worker_of_stock_faust": 0.5}, notes=[])
     screen = Console(width=200, record=True, file=io.StringIO())
     screen.print(table(figures))
     lines = screen.export_text().splitlines()
     (worker,) = [line for line in lines if "the full join" in line]
-    assert [cell.strip() for cell in worker.split("│")][2:7] == ["reads/s", "100.0", "90.0", "2,000", "0.50 x bare"]
+    assert [cell.strip() for cell in worker.split("│")][2:7] == [
+        "reads/s",
+        "100.0",
+        "90.0",
+        "2,000",
+        "0.50 x stock faust",
+    ]
     (rebuild,) = [line for line in lines if "rebuild" in line]
     assert [cell.strip() for cell in rebuild.split("│")][3:7] == ["-", "-", "-", ""]
