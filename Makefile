@@ -13,7 +13,7 @@ NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11) and "rampwatch ne
 help:
 	@echo "make demo   play a Hartford evening through a real Kafka (ARGS='--site kansas-city', …)"
 	@echo "make test   run every check and test"
-	@echo "make bench  measure the engine"
+	@echo "make bench  measure a worker beside its yardsticks, on a real Kafka"
 	@echo "make lint   types, style, import direction"
 
 $(VENV)/demo: requirements-demo.txt pyproject.toml

@@ -12,7 +12,8 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -73,13 +74,17 @@ class _Probes:
     async def measured(self, seconds: float, load_s: float, ramp_ids: Sequence[str]) -> tuple[list[float], list[float]]:
         """Return all round trips and all times from shot to incident, in milliseconds."""
         settings = self._settings
-        await self._make_echo()
         echoes = AIOKafkaConsumer(bootstrap_servers=settings.broker, enable_auto_commit=False)
         incidents = AIOKafkaConsumer(
             bootstrap_servers=settings.broker, enable_auto_commit=False, isolation_level="read_committed"
         )
         incident_tps = [TopicPartition(settings.prefix + INCIDENTS, n) for n in range(settings.partitions)]
-        async with AIOKafkaProducer(bootstrap_servers=settings.broker) as producer, echoes, incidents:
+        async with (
+            self._echo_topic(),
+            AIOKafkaProducer(bootstrap_servers=settings.broker) as producer,
+            echoes,
+            incidents,
+        ):
             watching = [
                 asyncio.ensure_future(self._watch(echoes, [self._echo], lambda row: str(row.value.decode()))),
                 asyncio.ensure_future(self._watch(incidents, incident_tps, _alert_of)),
@@ -105,11 +110,17 @@ class _Probes:
     def _times(self, kind: str) -> list[float]:
         return [took_ms for name, took_ms in self._took_ms.items() if name.startswith(kind)]
 
-    async def _make_echo(self) -> None:
+    @asynccontextmanager
+    async def _echo_topic(self) -> AsyncIterator[None]:
+        """The topic of the round trips, gone again afterwards."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.broker)
         await admin.start()
         try:
             await admin.create_topics([NewTopic(self._echo.topic, 1, 1)])
+            try:
+                yield
+            finally:
+                await admin.delete_topics([self._echo.topic])
         finally:
             await admin.close()
 

@@ -94,9 +94,9 @@ class MeasuredWorker:
         command = [sys.executable, "-m", "streams.cli", "worker"]
         self._process = GuardedProcess(command, _environment() | as_environment(settings), Path.cwd(), log, False)
 
-    def await_up(self) -> None:
-        """Wait until it says that it is up."""
-        self.until(lambda: b"worker up" in self._log.read_bytes() or None, "up")
+    def await_answer(self) -> None:
+        """Wait until it can be asked, which is before it has read anything."""
+        self.until(self._metrics, "answering")
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -120,28 +120,30 @@ class MeasuredWorker:
     def sample(self, name: str, topic: str | None = None) -> Sample | None:
         """Return the sum of a metric, of one topic where told; None where the worker has no such metric."""
         asked_s = time.perf_counter()
-        with urllib.request.urlopen(self._url, timeout=WAIT_S_MAX) as page:
-            text = page.read().decode()
+        text = self.until(self._metrics, "answering")
         at_s = (asked_s + time.perf_counter()) / 2
-        found = [
-            sample
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == name
-        ]
-        declared = found or f"# HELP {name} " in text or f"# HELP {name.removesuffix('_total')} " in text
-        if not declared:
+        found = [s for family in text_string_to_metric_families(text) for s in family.samples if s.name == name]
+        if not found and f"# HELP {name} " not in text:
             return None
         return Sample(at_s, sum(s.value for s in found if topic is None or s.labels.get("topic") == topic))
+
+    def _metrics(self) -> str | None:
+        """What its metrics say; None while they are not served."""
+        try:
+            with urllib.request.urlopen(self._url, timeout=WAIT_S_MAX) as page:
+                text: str = page.read().decode()
+        except OSError:
+            return None
+        return text
 
 
 @contextmanager
 def worker(settings: Settings) -> Iterator[MeasuredWorker]:
-    """A worker that is up, and gone afterwards."""
+    """A worker that can be asked, and is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="rampwatch-bench-") as folder:
         measured = MeasuredWorker(settings, Path(folder) / "worker.log")
         try:
-            measured.await_up()
+            measured.await_answer()
             yield measured
         finally:
             measured.close()

@@ -45,8 +45,17 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
     broker: bool = True
 
 
-QUICK: Final = BenchPlan(rounds=1, reads=40_000, stock_reads=4_000, latency_s=4.0, kept_reads=100_000)
+QUICK: Final = BenchPlan(rounds=1, reads=40_000, stock_reads=3_000, latency_s=3.0, kept_reads=50_000)
 """Everything once and little of it: whether it works, not how fast it is."""
+
+
+YARDSTICKS: Final = {
+    "worker_of_bare": ("worker_per_s", "bare_per_s"),
+    "worker_of_stock_faust": ("worker_per_s", "stock_faust_per_s"),
+    "rebuild_of_bare": ("rebuild_per_s", "bare_per_s"),
+    "shot_to_incident_of_round_trip": ("shot_to_incident_p99_ms", "round_trip_p99_ms"),
+}
+"""Names of ratios: of which figure, to which."""
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -74,6 +83,8 @@ class Figures(msgspec.Struct, kw_only=True):
     """Revisions of incidents that came of it."""
     spread: dict[str, tuple[float, float]]
     """The least and the greatest of the rounds."""
+    ratios: dict[str, float]
+    """How many times its yardstick a figure is, compared within each round: the median."""
     notes: list[str]
 
 
@@ -102,7 +113,12 @@ def bench(site: Site, settings: Settings, plan: BenchPlan, say: Say) -> Figures:
 def _figures(measured: Mapping[str, list[float]], notes: list[str]) -> Figures:
     medians = {name: statistics.median(values) for name, values in measured.items()}
     spread = {name: (min(values), max(values)) for name, values in measured.items()}
-    return msgspec.convert({**medians, "spread": spread, "notes": notes}, Figures)
+    ratios = {
+        name: statistics.median(one / other for one, other in zip(measured[of], measured[to], strict=True))
+        for name, (of, to) in YARDSTICKS.items()
+        if of in measured and to in measured
+    }
+    return msgspec.convert({**medians, "spread": spread, "ratios": ratios, "notes": notes}, Figures)
 
 
 def _all_in_turn(

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.table import Table
 
-from streams.bench.run import Figures
+from streams.bench.run import YARDSTICKS, Figures
 
 _ROWS: Final = (
     ("bare_per_s", "bare aiokafka loop: fetch, decode, validate", "reads/s"),
@@ -23,7 +23,7 @@ _ROWS: Final = (
 
 
 def table(figures: Figures) -> Table:
-    """Return the medians with their spread, each beside its yardstick."""
+    """Return the medians with their spread, and the median of what each is of its yardstick in the same round."""
     made = Table("figure", "unit", "median", "least", "most", "beside")
     for column in made.columns[2:5]:
         column.justify = "right"
@@ -40,13 +40,11 @@ def _told(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 1_000 else f"{value:,.1f}"
 
 
-def _beside(figures: Figures, name: str) -> str:
+def _beside(figures: Figures, figure: str) -> str:
     """How many times its yardsticks a figure is."""
-    yardsticks = {
-        "worker_per_s": (("bare_per_s", "bare"), ("stock_faust_per_s", "stock Faust")),
-        "rebuild_per_s": (("bare_per_s", "bare"),),
-        "shot_to_incident_p99_ms": (("round_trip_p99_ms", "round trip"),),
-    }.get(name, ())
-    value = getattr(figures, name)
-    said = [(value / getattr(figures, of), what) for of, what in yardsticks if value and getattr(figures, of)]
-    return ", ".join(f"{times:.2f} x {what}" if times < 10 else f"{times:.0f} x {what}" for times, what in said)
+    said = [
+        f"{figures.ratios[name]:.2f} x {name.partition('_of_')[2].replace('_', ' ')}"
+        for name, (of, _) in YARDSTICKS.items()
+        if of == figure and name in figures.ratios
+    ]
+    return ", ".join(said)

@@ -7,7 +7,7 @@ time it had counted all. So up to two pauses between questions are to its disadv
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -57,16 +57,13 @@ def _timed(measured: MeasuredWorker, name: str, topic: str | None, number: int) 
     before: list[Sample] = []
 
     def all_counted() -> Sample | None:
-        sample = measured.sample(name, topic)
-        assert sample is not None
+        sample = _told(measured, name, topic)
         if sample.value == 0:
             before[:] = [sample]
         return sample if sample.value >= number else None
 
     end = measured.until(all_counted, f"through with {number} records")
-    if not before:
-        raise BenchError(f"{name}: the worker was through before it was asked; take more reads")
-    return number / (end.at_s - before[0].at_s)
+    return number / (end.at_s - _last(before, name).at_s)
 
 
 def _rebuilt(measured: MeasuredWorker, partitions: int) -> float | None:
@@ -76,17 +73,27 @@ def _rebuilt(measured: MeasuredWorker, partitions: int) -> float | None:
     before: list[Sample] = []
 
     def all_ready() -> Sample | None:
-        sample, ready = measured.sample(REBUILT), measured.sample(READY)
-        assert sample is not None
-        assert ready is not None
+        sample, ready = _told(measured, REBUILT), _told(measured, READY)
         if sample.value == 0:
             before[:] = [sample]
-        return Sample(ready.at_s, sample.value) if ready.value >= partitions else None
+        return ready if ready.value >= partitions else None
 
     end = measured.until(all_ready, "ready again")
-    again = measured.sample(REBUILT)
-    assert again is not None
-    return again.value / (end.at_s - before[0].at_s) if before else None
+    return _told(measured, REBUILT).value / (end.at_s - _last(before, REBUILT).at_s)
+
+
+def _told(measured: MeasuredWorker, name: str, topic: str | None = None) -> Sample:
+    sample = measured.sample(name, topic)
+    if sample is None:
+        raise BenchError(f"{name}: the worker has no such metric; is it of the same version?")
+    return sample
+
+
+def _last(before: Sequence[Sample], name: str) -> Sample:
+    """The last time that nothing was counted."""
+    if not before:
+        raise BenchError(f"{name}: the worker had counted before it was asked; take more records")
+    return before[-1]
 
 
 async def _empty(settings: Settings) -> None:

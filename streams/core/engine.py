@@ -91,10 +91,11 @@ class Engine:
 
     def join(self, admitted: Admitted) -> Outcome:
         """Take in a hit or a read and return what it counts as; raises `Refused` (``limit``)."""
-        if isinstance(admitted.event, PlateRead):
-            return self._join_read(admitted.event, admitted)
-        assert isinstance(admitted.event, VehicleHit)
-        return self._join_hit(admitted.event, admitted.plate_key, admitted.stamp_ms)
+        event = admitted.event
+        if type(event) is PlateRead:
+            return self._join_read(event, admitted)
+        assert isinstance(event, VehicleHit)
+        return self._join_hit(event, admitted.plate_key, admitted.stamp_ms)
 
     def hear(self, admitted: Admitted) -> None:
         """Take in a shot or an action; what it counts as is said by the broadcast, not here."""
