@@ -1,0 +1,257 @@
+"""The judge can fail: a sound log passes, and each thing that must never happen turns it red, and only that."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import msgspec
+import pytest
+from simulation.records import TOPICS
+
+from streams.core.deadletters import dead_letter_headers, dead_letter_key
+from streams.core.events import ENCODER, Record
+from streams.core.plates import plate_key
+from streams.core.rules import JoinRules
+from streams.core.site import read_site
+from streams.partitioning import partition_of
+from streams.replay.fold import Fold
+
+from .judging import WORKER_HEADER, Judgement, Log, Row, judged
+from .load import ground, join_settings, load
+
+PARTITIONS = 4
+BEGIN_MS = 1_780_000_000_000
+MINUTE_MS = 500
+SITE = ground().site()
+JOIN = join_settings(MINUTE_MS)
+INCIDENTS, DEAD_LETTERS = "linked-incidents", "dead-letters"
+
+
+@cache
+def sound() -> Log:
+    """What a run leaves in which nothing goes wrong: a minute's load, folded in this process."""
+    fold = Fold(read_site(json.dumps(SITE).encode(), "chaos"), msgspec.convert(JOIN, JoinRules))
+    log = Log({topic: [] for topic in TOPICS}, [], [])
+    offsets: Counter[tuple[str, int]] = Counter()
+
+    def place(topic: str, partition: int, **rest: Any) -> Row:
+        offsets[topic, partition] += 1
+        return Row(topic, partition, offsets[topic, partition] - 1, **rest)
+
+    for sent in load(1, BEGIN_MS, 60_000, 20, MINUTE_MS):
+        partition = partition_of(sent.key, PARTITIONS)
+        row = place(sent.topic, partition, stamp_ms=BEGIN_MS + sent.due_ms, key=sent.key.encode(), value=sent.value)
+        log.inputs[sent.topic].append(row)
+        record = Record(sent.topic, partition, row.offset, row.stamp_ms, sent.value)
+        changed, refused = fold.apply(record)
+        for incident in changed:
+            value, name = ENCODER.encode(incident), incident.incident_id.encode()
+            mine = partition_of(plate_key(incident.vehicle.plate), PARTITIONS)
+            row = place(INCIDENTS, mine, stamp_ms=0, key=name, value=value, producer=(mine, 0))
+            log.revisions.append(row)
+        if refused:
+            headers = {name: text.encode() for name, text in dead_letter_headers(record, refused).items()}
+            key = dead_letter_key(record).encode()
+            letter = place(DEAD_LETTERS, 0, stamp_ms=0, key=key, value=sent.value, headers=headers)
+            log.dead_letters.append(letter)
+    return log
+
+
+def verdict_on(log: Log) -> Judgement:
+    return judged(log, SITE, JOIN)
+
+
+def red(found: Judgement) -> list[str]:
+    return [name for name, sentences in found.faults.items() if sentences]
+
+
+def revisions_of(log: Log, at_least: int, number: int = 0) -> list[Row]:
+    """The revisions of an incident that has that many, in their order."""
+    many = Counter(row.key for row in log.revisions)
+    name = sorted(key or b"" for key, count in many.items() if count >= at_least)[number]
+    return [row for row in log.revisions if row.key == name]
+
+
+def changed(row: Row, change: Callable[[Any], Any]) -> Row:
+    return replace(row, value=json.dumps(change(json.loads(row.value or b""))).encode())
+
+
+def with_revisions(log: Log, *rows: Row) -> Log:
+    """The log with these in the places that they name, instead of what was there."""
+    places = {row.place: row for row in (*log.revisions, *rows)}
+    return replace(log, revisions=list(places.values()))
+
+
+def behind(log: Log, row: Row) -> Row:
+    """The row once more, at the end of its partition."""
+    end = max(other.offset for other in log.revisions if other.partition == row.partition)
+    return replace(row, offset=end + 1)
+
+
+# --- the load and the judge agree with the engine ---
+
+
+def test_a_sound_log_passes_and_holds_what_is_hard() -> None:
+    found = verdict_on(sound())
+    assert found.clean, found.faults
+    assert found.counts["incidents open"] > 50
+    assert found.counts["incidents retracted"] > 5
+    assert found.counts["revisions"] > 2 * found.counts["incidents"]
+    reasons = Counter(row.headers["rampwatch-reason"] for row in sound().dead_letters)
+    assert set(reasons) >= {b"not_json", b"schema", b"plate", b"placeholder", b"unknown_ramp", b"future", b"late"}
+    assert {row.partition for row in sound().revisions} == set(range(PARTITIONS))
+    assert found.counts["repeats"] == found.counts["dead letters repeated"] == found.counts["revisions left out"] == 0
+
+
+def test_a_load_is_a_function_of_its_seed_and_begin() -> None:
+    assert load(3, BEGIN_MS, 9_000, 20, MINUTE_MS) == load(3, BEGIN_MS, 9_000, 20, MINUTE_MS)
+    assert load(3, BEGIN_MS, 9_000, 20, MINUTE_MS) != load(4, BEGIN_MS, 9_000, 20, MINUTE_MS)
+
+
+# --- what incidents say in the end ---
+
+
+def test_a_lost_incident_turns_it_red() -> None:
+    name = revisions_of(sound(), 2)[0].key
+    log = replace(sound(), revisions=[row for row in sound().revisions if row.key != name])
+    found = verdict_on(log)
+    assert red(found) == ["lost"]
+    assert len(found.lost) == 1
+
+
+def test_a_lost_last_revision_turns_it_red() -> None:
+    last = revisions_of(sound(), 3)[-1]
+    found = verdict_on(replace(sound(), revisions=[row for row in sound().revisions if row != last]))
+    assert red(found) == ["wrong"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: said | {"status": "retracted" if said["status"] == "open" else "open"},
+        lambda said: said | {"sightings": [], "set_aside": said["sightings"] + said["set_aside"]},
+        lambda said: said | {"shot": said["shot"] | {"occurred_at_ms": said["shot"]["occurred_at_ms"] + 1}},
+        lambda said: said | {"vehicle": said["vehicle"] | {"status": "recovered" if said["vehicle"]["status"] == "active" else "active"}},
+        lambda said: said | {"frozen_at_ms": said["frozen_at_ms"] + 1},
+        lambda said: said | {"review": [*said["review"], {"action_id": "never"}]},
+    ],
+)  # fmt: skip
+def test_a_wrong_incident_turns_it_red(change: Callable[[Any], Any]) -> None:
+    last = next(row for row in reversed(sound().revisions) if json.loads(row.value or b"")["sightings"])
+    last = [row for row in sound().revisions if row.key == last.key][-1]
+    found = verdict_on(with_revisions(sound(), changed(last, change)))
+    assert red(found) == ["wrong"]
+
+
+def test_an_incident_that_should_not_be_turns_it_red() -> None:
+    last = revisions_of(sound(), 1)[-1]
+    invented = replace(changed(last, lambda said: said | {"incident_id": "0" * 32}), key=b"0" * 32)
+    assert red(verdict_on(with_revisions(sound(), behind(sound(), invented)))) == ["wrong"]
+
+
+def test_an_incident_in_two_partitions_turns_it_red() -> None:
+    last = revisions_of(sound(), 1)[-1]
+    elsewhere = replace(last, partition=(last.partition + 1) % PARTITIONS)
+    elsewhere = replace(behind(sound(), elsewhere), producer=None, headers={WORKER_HEADER: b"w"})
+    assert "wrong" in red(verdict_on(with_revisions(sound(), elsewhere)))
+
+
+# --- how they came to say it ---
+
+
+def test_a_revision_that_goes_backwards_turns_it_red() -> None:
+    one, two, three, *_ = revisions_of(sound(), 4)
+    swapped = replace(two, offset=three.offset), replace(three, offset=two.offset)
+    found = verdict_on(with_revisions(sound(), *swapped))
+    assert red(found) == ["backwards"]
+    assert f"at {swapped[0].place}" in found.backwards[0]
+    assert red(
+        verdict_on(with_revisions(sound(), replace(one, offset=two.offset), replace(two, offset=one.offset)))
+    ) == ["backwards"]
+
+
+def test_one_revision_with_two_contents_turns_it_red() -> None:
+    one, two, *_ = revisions_of(sound(), 3)
+    forked = changed(two, lambda said: said | {"revision": json.loads(one.value or b"")["revision"]})
+    assert red(verdict_on(with_revisions(sound(), forked))) == ["backwards"]
+
+
+def test_a_repeat_is_counted_and_is_no_fault() -> None:
+    last = revisions_of(sound(), 2)[-1]
+    found = verdict_on(with_revisions(sound(), behind(sound(), last)))
+    assert found.clean
+    assert found.counts["repeats"] == 1
+
+
+def test_a_revision_that_changes_nothing_and_one_left_out_are_counted() -> None:
+    last = revisions_of(sound(), 2)[-1]
+    later = changed(last, lambda said: said | {"revision": said["revision"] + 2})
+    found = verdict_on(with_revisions(sound(), behind(sound(), later)))
+    assert found.clean
+    assert found.counts["revisions that change nothing"] == found.counts["revisions left out"] == 1
+
+
+# --- who wrote it ---
+
+
+def written_by(log: Log, *writers: Any) -> Log:
+    """The log with the first revisions of partition 0 written by these, the rest by the last of them."""
+    rows = [row for row in log.revisions if row.partition == 0]
+    theirs = [*writers, *[writers[-1]] * (len(rows) - len(writers))]
+    return with_revisions(log, *(replace(row, **by) for row, by in zip(rows, theirs, strict=True)))
+
+
+def test_a_successor_is_no_fault() -> None:
+    found = verdict_on(written_by(sound(), {"producer": (0, 0)}, {"producer": (0, 1)}, {"producer": (7, 0)}))
+    assert found.clean
+    assert found.counts["writers"] == PARTITIONS + 2
+
+
+def test_a_fenced_worker_that_writes_after_its_successor_turns_it_red() -> None:
+    fenced, successor = {"producer": (0, 0)}, {"producer": (0, 1)}
+    found = verdict_on(written_by(sound(), fenced, successor, fenced, successor))
+    assert red(found) == ["fenced"]
+    assert len(found.fenced) == 1
+
+
+def test_a_fenced_worker_known_by_its_header_turns_it_red() -> None:
+    one, other = ({"producer": None, "headers": {WORKER_HEADER: name}} for name in (b"a", b"b"))
+    assert verdict_on(written_by(sound(), one, other)).clean
+    assert red(verdict_on(written_by(sound(), one, other, one, other))) == ["fenced"]
+
+
+def test_revisions_that_do_not_tell_who_wrote_them_turn_it_red() -> None:
+    assert red(verdict_on(written_by(sound(), {"producer": None}, {"producer": (0, 0)}))) == ["fenced"]
+
+
+# --- what could not be used ---
+
+
+def test_a_missing_dead_letter_turns_it_red() -> None:
+    assert red(verdict_on(replace(sound(), dead_letters=sound().dead_letters[1:]))) == ["dead_letters"]
+
+
+def test_a_dead_letter_of_a_sound_record_turns_it_red() -> None:
+    dead = {row.key for row in sound().dead_letters}
+    fine = next(row for row in sound().inputs["ramp-plate-reads"] if row.place.encode() not in dead)
+    invented = replace(sound().dead_letters[0], key=fine.place.encode(), value=fine.value, offset=10**6)
+    found = verdict_on(replace(sound(), dead_letters=[*sound().dead_letters, invented]))
+    assert red(found) == ["dead_letters"]
+
+
+@pytest.mark.parametrize("spoilt", [{"headers": {"rampwatch-reason": b"limit"}}, {"value": b"other"}])
+def test_a_dead_letter_with_another_reason_or_other_bytes_turns_it_red(spoilt: dict[str, Any]) -> None:
+    first, *rest = sound().dead_letters
+    assert red(verdict_on(replace(sound(), dead_letters=[replace(first, **spoilt), *rest]))) == ["dead_letters"]
+
+
+def test_a_repeated_dead_letter_is_counted_and_is_no_fault() -> None:
+    again = replace(sound().dead_letters[0], offset=10**6)
+    found = verdict_on(replace(sound(), dead_letters=[*sound().dead_letters, again]))
+    assert found.clean
+    assert found.counts["dead letters repeated"] == 1
