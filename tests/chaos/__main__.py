@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +42,7 @@ def main(
     seed: Annotated[int, Parameter(help="of the schedule and the load")] = 1,
     workers: Annotated[int, Parameter(help="how many to begin with", validator=Number(gte=2))] = 3,
     partitions: Annotated[int, Parameter(help="of the joined topics", validator=Number(gte=1))] = 4,
-    rate: Annotated[float, Parameter(help="records a second", validator=Number(gt=0))] = 20.0,
+    rate: Annotated[float, Parameter(help="records a second", validator=Number(gt=0))] = 40.0,
     minute_ms: Annotated[
         int,
         Parameter(
@@ -51,6 +54,8 @@ def main(
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="the report as one JSON object")] = False,
 ) -> None:
     """Run it."""
+    # of a broker that is away nobody need tell a line for every try
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     plan = Plan(faults, seed, workers, partitions, rate, minute_ms)
     screen = Console(stderr=True, highlight=False, soft_wrap=True)
     screen.print(
@@ -68,7 +73,7 @@ def main(
     sys.exit(0 if report.clean else 1)
 
 
-def _line(screen: Console):
+def _line(screen: Console) -> Callable[[str], None]:
     def say(text: str) -> None:
         colour = "yellow" if "fault " in text else "red" if "by itself" in text or "not quiet" in text else None
         screen.print(text, style=colour, markup=False)
@@ -77,8 +82,6 @@ def _line(screen: Console):
 
 
 def _remove_or_name(folder: Path, report: Report, screen: Console) -> None:
-    import shutil
-
     if report.clean:
         shutil.rmtree(folder, ignore_errors=True)
     else:
@@ -105,10 +108,8 @@ def tell(report: Report, json_wanted: bool) -> None:
         screen.print(f"the broker lost {report.broker_lost} records that it had acknowledged", style="red")
     if report.unquiet:
         screen.print(f"it did not come to rest: {report.unquiet}", style="red", markup=False)
-    verdict = "nothing lost, nothing wrong" if report.clean else "NOT CLEAN"
-    screen.print(
-        f"[bold {'green' if report.clean else 'red'}]{verdict}[/] after {len(report.done)} faults, {report.took_s:.0f} s"
-    )
+    verdict, colour = ("nothing lost, nothing wrong", "green") if report.clean else ("NOT CLEAN", "red")
+    screen.print(f"[bold {colour}]{verdict}[/] after {len(report.done)} faults, {report.took_s:.0f} s")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from simulation.worlds import ORIGIN_MS, PLATES, UNLISTED, World, world
 
 # Marks of worlds on plates: none that cameras confuse, so that two worlds never share a key.
 LETTERS = "ACEFHJKLMNPRTUVWXY3479"
-LINES_A_WORLD = 60
 # Of all records, reads of cars that nobody looks for, evenly in time.
 BACKGROUND_SHARE = 0.3
 TOMBSTONE_SHARE = 0.003
@@ -59,13 +58,16 @@ def join_settings(minute_ms: int) -> Value:
 def load(seed: int, begin_ms: int, for_ms: int, rate_per_s: float, minute_ms: int) -> list[Sent]:
     """What is to be published in a run that begins and lasts so, in the order of the times it is due."""
     rng = random.Random(f"load {seed}")
-    records = for_ms / 1000 * rate_per_s
+    records = round(for_ms / 1000 * rate_per_s)
     sent = list(_background(rng, begin_ms, for_ms, round(records * BACKGROUND_SHARE)))
-    for number in range(round(records * (1 - BACKGROUND_SHARE) / LINES_A_WORLD)):
+    number = 0
+    while len(sent) < records:
         first_shot_ms = rng.randrange(-20 * minute_ms, for_ms)
-        sent += _Moved(_a_world(rng), number, begin_ms, first_shot_ms, minute_ms).records(rng)
-    in_time = [record for record in sent if record.due_ms < for_ms]
-    return sorted(in_time, key=lambda record: record.due_ms)
+        moved = _Moved(_a_world(rng), number, begin_ms, first_shot_ms, minute_ms)
+        # what its world says after the end of the run is never said
+        sent += [record for record in moved.records(rng) if record.due_ms < for_ms]
+        number += 1
+    return sorted(sent, key=lambda record: record.due_ms)
 
 
 def _a_world(rng: random.Random) -> World:

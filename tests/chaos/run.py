@@ -43,7 +43,7 @@ class Plan:
     seed: int
     workers: int = 3
     partitions: int = 4
-    rate_per_s: float = 20.0
+    rate_per_s: float = 40.0
     minute_ms: int = 500
 
     @property

@@ -1,0 +1,29 @@
+"""A short chaos run: a worker killed, one ended, one added, one paused, the broker killed; the long one is by hand.
+
+``PYTHONPATH=tests .venv/bin/python -m chaos --help`` tells how.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from chaos.run import Plan, as_json, run
+
+FAULTS = 5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kafka_here")
+def test_over_five_faults_nothing_is_lost_or_wrong_or_goes_backwards(tmp_path: Path) -> None:
+    plan = Plan(FAULTS, seed=1)
+    assert {fault.kind for fault in plan.schedule} == {"kill", "term", "join", "pause", "broker killed"}
+    # the schedule and what happened: shown where it fails
+    for fault in plan.schedule:
+        print(fault)  # noqa: T201
+    report = asyncio.run(run(plan, tmp_path, print))
+    assert report.clean, as_json(report)
+    assert len(report.done) == FAULTS
+    assert report.counts["incidents"] > 20
+    assert report.counts["dead letters"] > 20
