@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import shutil
 import sys
 import tempfile
@@ -54,8 +53,6 @@ def main(
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="the report as one JSON object")] = False,
 ) -> None:
     """Run it."""
-    # of a broker that is away nobody need tell a line for every try
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     plan = Plan(faults, seed, workers, partitions, rate, minute_ms)
     screen = Console(stderr=True, highlight=False, soft_wrap=True)
     screen.print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import time
@@ -72,6 +73,8 @@ class Report:
 
 async def run(plan: Plan, folder: Path, say: Say) -> Report:
     """Run it; ``folder`` gets the site and the workers' logs. All that was started is ended."""
+    # of a broker that is away nobody need read a line for every try
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     began_s = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "site.geojson").write_text(json.dumps(ground().site()), "utf-8")
