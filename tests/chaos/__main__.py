@@ -15,9 +15,8 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from .run import Plan, Report, as_json, run
-
-SENTENCES_SHOWN = 10
+from .run import run
+from .telling import Plan, Report, as_object, lines
 
 app = App(
     name="chaos",
@@ -66,7 +65,12 @@ def main(
         folder = Path(tempfile.mkdtemp(prefix="rampwatch-chaos-"))
         report = asyncio.run(run(plan, folder, _line(screen)))
         _remove_or_name(folder, report, screen)
-    tell(report, as_json)
+    if as_json:
+        sys.stdout.write(json.dumps(as_object(report)) + "\n")
+    else:
+        out = Console(highlight=False, soft_wrap=True)
+        for text, colour in lines(report):
+            out.print(text, style=colour, markup=False)
     sys.exit(0 if report.clean else 1)
 
 
@@ -83,30 +87,6 @@ def _remove_or_name(folder: Path, report: Report, screen: Console) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         screen.print(f"logs and topics are in {folder}", markup=False)
-
-
-def tell(report: Report, json_wanted: bool) -> None:
-    """Print the report for people, or as one JSON object."""
-    if json_wanted:
-        sys.stdout.write(json.dumps(as_json(report)) + "\n")
-        return
-    screen = Console(highlight=False, soft_wrap=True)
-    for name, sentences in report.judgement.faults.items():
-        screen.print(f"{name.replace('_', ' '):>14}  {len(sentences)}", style="red" if sentences else "green")
-        for sentence in sentences[:SENTENCES_SHOWN]:
-            screen.print(f"                {sentence}", markup=False)
-        if len(sentences) > SENTENCES_SHOWN:
-            screen.print(f"                and {len(sentences) - SENTENCES_SHOWN} more")
-    for name, number in sorted(report.counts.items()):
-        screen.print(f"{number:>14,}  {name}")
-    for sentence in (*report.ended_by_themselves, *(f"{name} had to be killed" for name in report.slow_to_end)):
-        screen.print(f"          note  {sentence}", markup=False)
-    if report.broker_lost:
-        screen.print(f"the broker lost {report.broker_lost} records that it had acknowledged", style="red")
-    if report.unquiet:
-        screen.print(f"it did not come to rest: {report.unquiet}", style="red", markup=False)
-    verdict, colour = ("nothing lost, nothing wrong", "green") if report.clean else ("NOT CLEAN", "red")
-    screen.print(f"[bold {colour}]{verdict}[/] after {len(report.done)} faults, {report.took_s:.0f} s")
 
 
 if __name__ == "__main__":

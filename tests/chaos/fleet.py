@@ -32,6 +32,7 @@ class Member:
         self.log = log
         self.paused = False
         self.told_to_end = False
+        self._up = False
 
     def signal(self, number: signal.Signals) -> None:
         if not self.process.ended.is_set():
@@ -39,7 +40,8 @@ class Member:
                 os.kill(self.process.pid, number)
 
     def is_up(self) -> bool:
-        return b"worker up" in self.log.read_bytes()
+        self._up = self._up or b"worker up" in self.log.read_bytes()
+        return self._up
 
     def last_words(self) -> str:
         lines = self.log.read_text("utf-8", "replace").strip().splitlines()
@@ -84,14 +86,15 @@ class Fleet:
     # ------------------------------------------------------------------ who there is
 
     def awake(self) -> list[Member]:
-        """Those that run, but for the paused ones and those already told to end."""
-        return [m for m in self._members if not (m.process.ended.is_set() or m.paused or m.told_to_end)]
+        """Those that have come up and run, but for the paused ones and those already told to end."""
+        running = [m for m in self._members if not (m.process.ended.is_set() or m.paused or m.told_to_end)]
+        return [member for member in running if member.is_up()]
 
     async def until_up(self) -> None:
         """Wait until as many as wanted have said that they are up; TimeoutError with the last words of the others."""
         try:
             async with asyncio.timeout(UP_S_MAX):
-                while len([member for member in self.awake() if member.is_up()]) < self.wanted:
+                while len(self.awake()) < self.wanted:
                     await asyncio.sleep(LOOK_EVERY_S)
         except TimeoutError:
             said = "; ".join(f"{member.name}: {member.last_words()}" for member in self._members)

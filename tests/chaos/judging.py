@@ -1,8 +1,9 @@
 """The verdict on a run, from what lies in the topics at its end and from nothing else.
 
 The last revision of each incident must say what the brute-force oracle says of the whole log (all but `revision`);
-the revisions of an incident go up in the order of their offsets; nobody writes after a successor has; every record
-that cannot be used is a dead letter, and no other. What is only said again is counted.
+each one before it must follow from records that are in the log (`grounds`); the revisions of an incident go up in the
+order of their offsets; nobody writes after a successor has; every record that cannot be used is a dead letter, and no
+other. What is only said again is counted.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from simulation.oracle import Verdict, differences, judge
+from simulation.oracle import Court, Verdict, differences, judge
 from simulation.records import TOPICS, Value
+
+from .grounds import ungrounded
 
 WORKER_HEADER = "rampwatch-worker"
 
@@ -63,6 +66,7 @@ class Judgement:
 
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    groundless: list[str] = field(default_factory=list)
     backwards: list[str] = field(default_factory=list)
     fenced: list[str] = field(default_factory=list)
     dead_letters: list[str] = field(default_factory=list)
@@ -88,6 +92,7 @@ def judged(log: Log, site: Value, join: Value) -> Judgement:
     for row in sorted(log.revisions, key=lambda row: (row.partition, row.offset)):
         by_incident[(row.key or b"").decode()].append((row, json.loads(row.value or b"null")))
     _judge_contents(found, verdict, by_incident)
+    _judge_grounds(found, _court(archive, site, join), log.revisions)
     for name, said in by_incident.items():
         _judge_order(found, name, said)
     _judge_writers(found, log.revisions)
@@ -116,6 +121,23 @@ def _judge_contents(found: Judgement, verdict: Verdict, by_incident: dict[str, l
 
 
 # --- how they came to say it ---
+
+
+def _court(archive: dict[str, list[Value]], site: Value, join: Value) -> Court:
+    court = Court(site, join)
+    for topic, lines in archive.items():
+        for index, line in enumerate(lines):
+            court.hear(topic, index, line)
+    return court
+
+
+def _judge_grounds(found: Judgement, court: Court, revisions: Iterable[Row]) -> None:
+    for row in revisions:
+        said = json.loads(row.value or b"null")
+        found.groundless += [
+            f"incident {said['incident_id']}, revision {said['revision']} at {row.place}: {what}."
+            for what in ungrounded(court, said)
+        ]
 
 
 def _judge_order(found: Judgement, name: str, said: Sequence[tuple[Row, Value]]) -> None:

@@ -10,9 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -22,53 +20,18 @@ from streams.settings import Settings
 from streams.worker import topics
 
 from .fleet import Fleet
-from .judging import Judgement, judged
+from .judging import judged
 from .load import ground, join_settings, load
 from .publishing import Publisher
 from .reading import read_log, until_quiet
-from .schedule import Fault, load_lasts_s, schedule
+from .schedule import SESSION_TIMEOUT_MS, Fault, load_lasts_s
+from .telling import Plan, Report
 
 Say = Callable[[str], None]
 
-SESSION_TIMEOUT_MS = 6_000
 # Longer than any transaction, commit interval or look for ends takes.
 QUIET_S = 5.0
 UNTIL_QUIET_S_MAX = 150.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run is made of; ``minute_ms`` is how long a minute of the small worlds takes."""
-
-    faults: int
-    seed: int
-    workers: int = 3
-    partitions: int = 4
-    rate_per_s: float = 40.0
-    minute_ms: int = 500
-
-    @property
-    def schedule(self) -> list[Fault]:
-        return schedule(self.seed, self.faults, SESSION_TIMEOUT_MS / 1000)
-
-
-@dataclass
-class Report:
-    """What came of a run. ``unquiet``: in how far it did not come to rest, else empty."""
-
-    plan: Plan
-    done: list[str]
-    judgement: Judgement
-    unquiet: str = ""
-    broker_lost: int = 0
-    ended_by_themselves: list[str] = field(default_factory=list)
-    slow_to_end: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    took_s: float = 0.0
-
-    @property
-    def clean(self) -> bool:
-        return self.judgement.clean and not self.unquiet and not self.broker_lost
 
 
 async def run(plan: Plan, folder: Path, say: Say) -> Report:
@@ -193,23 +156,3 @@ class _Run:
         else:
             fleet.wanted -= fault.kind == "leave"
             fleet.terminate(whom)
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    """The report as one object."""
-    judgement = report.judgement
-    return {
-        "clean": report.clean,
-        "faults": report.plan.faults,
-        "seed": report.plan.seed,
-        "took_s": report.took_s,
-        **{name: len(sentences) for name, sentences in judgement.faults.items()},
-        "broker_lost": report.broker_lost,
-        "unquiet": report.unquiet,
-        "counts": report.counts,
-        "schedule": [str(fault) for fault in report.plan.schedule],
-        "done": report.done,
-        "ended_by_themselves": report.ended_by_themselves,
-        "slow_to_end": report.slow_to_end,
-        "sentences": judgement.faults,
-    }

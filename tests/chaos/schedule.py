@@ -14,6 +14,8 @@ DECKS: tuple[tuple[Kind, ...], ...] = (
     ("kill", "term", "join", "pause", "broker killed"),
     ("kill", "kill", "leave", "pause", "broker paused"),
 )
+# The least that Kafka allows.
+SESSION_TIMEOUT_MS = 6_000
 FIRST_AT_S = 5.0
 # Mostly there is time to settle, sometimes a fault falls into the midst of the recovery from the one before.
 SOON_SHARE = 0.3
@@ -39,7 +41,7 @@ class Fault:
         return f"{self.at_s:6.1f} s  {self.kind}{lasting}"
 
 
-def schedule(seed: int, faults: int, session_timeout_s: float) -> list[Fault]:
+def schedule(seed: int, faults: int) -> list[Fault]:
     """The faults of this seed, in the order of their times."""
     rng = random.Random(f"faults {seed}")
     kinds: list[Kind] = []
@@ -49,15 +51,15 @@ def schedule(seed: int, faults: int, session_timeout_s: float) -> list[Fault]:
         kinds += deck
     at_s, planned = FIRST_AT_S, []
     for kind in kinds[:faults]:
-        planned.append(Fault(round(at_s, 1), kind, rng.randrange(1000), _lasting_s(rng, kind, session_timeout_s)))
+        planned.append(Fault(round(at_s, 1), kind, rng.randrange(1000), _lasting_s(rng, kind)))
         at_s += rng.uniform(*(SOON_S if rng.random() < SOON_SHARE else SETTLED_S))
     return planned
 
 
-def _lasting_s(rng: random.Random, kind: Kind, session_timeout_s: float) -> float:
+def _lasting_s(rng: random.Random, kind: Kind) -> float:
     spans = {"broker killed": BROKER_DOWN_S, "broker paused": BROKER_PAUSED_S}
     if kind == "pause":
-        return round(session_timeout_s + rng.uniform(*PAUSED_LONGER_S), 1)
+        return round(SESSION_TIMEOUT_MS / 1000 + rng.uniform(*PAUSED_LONGER_S), 1)
     return round(rng.uniform(*spans[kind]), 1) if kind in spans else 0.0
 
 
