@@ -44,10 +44,10 @@ def main(
     minute_ms: Annotated[
         int,
         Parameter(
-            help="how long a minute of the small worlds takes: with 500, reads are kept 10 s and incidents 50 s",
+            help="how long a minute of the small worlds takes: with 1000, reads are kept 20 s and incidents 100 s",
             validator=Number(gte=100, lte=60_000),
         ),
-    ] = 500,
+    ] = 1_000,
     keep: Annotated[Path | None, Parameter(help="a new folder for logs and topics, kept also when all is well")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="the report as one JSON object")] = False,
 ) -> None:

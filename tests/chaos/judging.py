@@ -115,7 +115,10 @@ def _judge_contents(found: Judgement, verdict: Verdict, by_incident: dict[str, l
     last = {name: said[-1][1] for name, said in by_incident.items()}
     found.lost += [f"incident {name} is lost." for name in sorted(verdict.incidents.keys() - last.keys())]
     said = {name: incident for name, incident in verdict.incidents.items() if name in last}
-    found.wrong += differences(Verdict(incidents=said), last)
+    for name in last:
+        ours = {name: said[name]} if name in said else {}
+        if unlike := differences(Verdict(incidents=ours), {name: last[name]}):
+            found.wrong.append(unlike[0] + (f" And {len(unlike) - 1} more." if len(unlike) > 1 else ""))
     misnamed = [name for name, incident in last.items() if incident["incident_id"] != name]
     found.wrong += [f"incident {name} lies under another's key." for name in misnamed]
 

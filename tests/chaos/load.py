@@ -1,4 +1,4 @@
-"""What is published: many of the simulation's small worlds in one city at once, their minutes run as half seconds.
+"""What is published: many of the simulation's small worlds in one city at once, their minutes run as seconds.
 
 So the load holds what the join finds hard (revisions, conflicts, duplicates, lookalikes, late and future reads, moved
 plates, crowds, actions, records that cannot be used), and deadlines and freezes pass within a run. Ids and plates are

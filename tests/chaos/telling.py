@@ -21,7 +21,7 @@ class Plan:
     workers: int = 3
     partitions: int = 4
     rate_per_s: float = 40.0
-    minute_ms: int = 500
+    minute_ms: int = 1_000
 
     @property
     def schedule(self) -> list[Fault]:

@@ -18,7 +18,7 @@ FAULTS = 5
 @pytest.mark.slow
 @pytest.mark.usefixtures("kafka_here")
 def test_over_five_faults_nothing_is_lost_or_wrong_or_goes_backwards(tmp_path: Path) -> None:
-    plan = Plan(FAULTS, seed=1)
+    plan = Plan(FAULTS, seed=1, minute_ms=500)
     assert {fault.kind for fault in plan.schedule} == {"kill", "term", "join", "pause", "broker killed"}
     said = [str(fault) for fault in plan.schedule]
     report = asyncio.run(run(plan, tmp_path, said.append))
