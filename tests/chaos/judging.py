@@ -8,7 +8,6 @@ other. What is only said again is counted.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,35 +19,10 @@ from simulation.oracle import Court, Verdict, differences, judge
 from simulation.records import TOPICS, Value
 
 from .grounds import ungrounded
+from .rows import WORKER_HEADER, Row
+from .strays import line, without_strays
 
-WORKER_HEADER = "rampwatch-worker"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A record as it lies in a topic (named without prefix).
-
-    ``producer``: producer id and epoch that Kafka keeps with it; None where its producer had none.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    stamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: dict[str, bytes] = field(default_factory=dict)
-    producer: tuple[int, int] | None = None
-
-    @property
-    def place(self) -> str:
-        return f"{self.topic}-{self.partition}-{self.offset}"
-
-    @property
-    def writer(self) -> tuple[object, ...] | None:
-        """Who wrote it; None where neither Kafka nor a header tells."""
-        named = self.headers.get(WORKER_HEADER)
-        return None if named is None and self.producer is None else (named, self.producer)
+ALWAYS_COUNTED = ("repeats", "revisions left out", "revisions that change nothing", "dead letters repeated")
 
 
 @dataclass(frozen=True)
@@ -82,11 +56,12 @@ class Judgement:
         return not any(self.faults.values())
 
 
-def judged(log: Log, site: Value, join: Value) -> Judgement:
-    """Judge a log, given the site (GeoJSON) and the join's settings by their TOML names."""
-    found = Judgement()
-    inputs = {topic: sorted(log.inputs[topic], key=lambda row: row.stamp_ms) for topic in TOPICS}
-    archive = {topic: [_line(row) for row in rows] for topic, rows in inputs.items()}
+def judged(log: Log, site: Value, join: Value, partitions: int) -> Judgement:
+    """Judge a log, given the site (GeoJSON), the join's settings by their TOML names, and the number of partitions."""
+    found = Judgement(counts=Counter(dict.fromkeys(ALWAYS_COUNTED, 0)))
+    inputs, found.lost, strays = without_strays(log.inputs, Court(site, join), partitions)
+    inputs = {topic: sorted(inputs[topic], key=lambda row: row.stamp_ms) for topic in TOPICS}
+    archive = {topic: [line(row) for row in rows] for topic, rows in inputs.items()}
     verdict = judge(archive, site, join)
     by_incident: dict[str, list[tuple[Row, Value]]] = defaultdict(list)
     for row in sorted(log.revisions, key=lambda row: (row.partition, row.offset)):
@@ -97,15 +72,12 @@ def judged(log: Log, site: Value, join: Value) -> Judgement:
         _judge_order(found, name, said)
     _judge_writers(found, log.revisions)
     _judge_dead_letters(found, verdict, inputs, log.dead_letters)
-    found.counts["records"] = sum(map(len, inputs.values()))
+    found.counts.update(strays)
+    found.counts["records"] = sum(map(len, log.inputs.values()))
     found.counts["incidents"] = len(verdict.incidents)
     found.counts["revisions"] = len(log.revisions)
     found.counts.update(f"incidents {incident['status']}" for incident in verdict.incidents.values())
     return found
-
-
-def _line(row: Row) -> Value:
-    return {"timestamp_ms": row.stamp_ms, "value_base64": base64.b64encode(row.value or b"").decode()}
 
 
 # --- what incidents say in the end ---
@@ -129,8 +101,8 @@ def _judge_contents(found: Judgement, verdict: Verdict, by_incident: dict[str, l
 def _court(archive: dict[str, list[Value]], site: Value, join: Value) -> Court:
     court = Court(site, join)
     for topic, lines in archive.items():
-        for index, line in enumerate(lines):
-            court.hear(topic, index, line)
+        for index, said in enumerate(lines):
+            court.hear(topic, index, said)
     return court
 
 

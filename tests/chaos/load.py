@@ -26,6 +26,8 @@ LETTERS = "ACEFHJKLMNPRTUVWXY3479"
 # Of all records, reads of cars that nobody looks for, evenly in time.
 BACKGROUND_SHARE = 0.3
 TOMBSTONE_SHARE = 0.003
+# Of hits and reads: those whose producer took another key, so that most lie on a wrong partition.
+STRAY_SHARE = 0.02
 LONGEST_MARKED_ID = 100
 LONGEST_MARKED_PLATE = 8
 # Times further from a world's own than this are no times of it, but numbers meant to be refused.
@@ -140,6 +142,8 @@ class _Moved:
         text = said.get(named) if isinstance(said, dict) else None
         if not isinstance(text, str) or not text:
             return f"broken {rng.randrange(1000)}"
+        if topic in (HITS, READS) and rng.random() < STRAY_SHARE:
+            return f"stray {rng.randrange(1000)}"
         return plate_key(text) if named == "plate" else text
 
     def _incidents(self) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,8 @@ from streams.core.events import DEAD_LETTERS, INCIDENTS, INPUTS
 from streams.settings import Settings
 from streams.worker import topics
 
-from .judging import Log, Row
+from .judging import Log
+from .rows import Row
 
 ASK_EVERY_S = 0.5
 POLL_MS = 200

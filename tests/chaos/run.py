@@ -84,7 +84,9 @@ class _Run:
         self.say("reading all topics back, and judging")
         log = await read_log(self.settings, self.broker)
         there = {(row.topic, row.partition, row.offset) for rows in log.inputs.values() for row in rows}
-        judgement = await asyncio.to_thread(judged, log, ground().site(), msgspec.to_builtins(self.settings.join))
+        judgement = await asyncio.to_thread(
+            judged, log, ground().site(), msgspec.to_builtins(self.settings.join), self.plan.partitions
+        )
         return Report(
             plan=self.plan,
             done=self.done,

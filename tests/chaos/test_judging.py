@@ -14,15 +14,18 @@ import pytest
 from simulation.records import TOPICS
 
 from streams.core.deadletters import dead_letter_headers, dead_letter_key
-from streams.core.events import ENCODER, Record
+from streams.core.events import ENCODER, Record, Refused
+from streams.core.intake import Intake
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.site import read_site
 from streams.partitioning import partition_of
 from streams.replay.fold import Fold
 
-from .judging import WORKER_HEADER, Judgement, Log, Row, judged
-from .load import ground, join_settings, load
+from .judging import Judgement, Log, judged
+from .load import Sent, ground, join_settings, load
+from .rows import WORKER_HEADER, Row
+from .strays import FORWARDED_HEADER
 
 PARTITIONS = 4
 BEGIN_MS = 1_780_000_000_000
@@ -32,38 +35,62 @@ JOIN = join_settings(MINUTE_MS)
 INCIDENTS, DEAD_LETTERS = "linked-incidents", "dead-letters"
 
 
-@cache
-def sound() -> Log:
-    """What a run leaves in which nothing goes wrong: a minute's load, folded in this process."""
-    fold = Fold(read_site(json.dumps(SITE).encode(), "chaos"), msgspec.convert(JOIN, JoinRules))
-    log = Log({topic: [] for topic in TOPICS}, [], [])
-    offsets: Counter[tuple[str, int]] = Counter()
+class _Run:
+    """What a run leaves in which nothing goes wrong, made in this process."""
 
-    def place(topic: str, partition: int, **rest: Any) -> Row:
-        offsets[topic, partition] += 1
-        return Row(topic, partition, offsets[topic, partition] - 1, **rest)
+    def __init__(self) -> None:
+        site, rules = read_site(json.dumps(SITE).encode(), "chaos"), msgspec.convert(JOIN, JoinRules)
+        self.log = Log({topic: [] for topic in TOPICS}, [], [])
+        self.fold, self.intake = Fold(site, rules), Intake(site, rules)
+        self.offsets: Counter[tuple[str, int]] = Counter()
 
-    for sent in load(1, BEGIN_MS, 60_000, 20, MINUTE_MS):
-        partition = partition_of(sent.key, PARTITIONS)
-        row = place(sent.topic, partition, stamp_ms=BEGIN_MS + sent.due_ms, key=sent.key.encode(), value=sent.value)
-        log.inputs[sent.topic].append(row)
-        record = Record(sent.topic, partition, row.offset, row.stamp_ms, sent.value)
-        changed, refused = fold.apply(record)
+    def place(self, topic: str, partition: int, **rest: Any) -> Row:
+        self.offsets[topic, partition] += 1
+        return Row(topic, partition, self.offsets[topic, partition] - 1, **rest)
+
+    def publish(self, sent: Sent) -> None:
+        partition, stamp_ms = partition_of(sent.key, PARTITIONS), BEGIN_MS + sent.due_ms
+        row = self.place(sent.topic, partition, stamp_ms=stamp_ms, key=sent.key.encode(), value=sent.value)
+        self.log.inputs[sent.topic].append(row)
+        home = self.home_of(row)
+        if home != partition:
+            headers = {FORWARDED_HEADER: f"{partition}:{row.offset}".encode()}
+            row = self.place(sent.topic, home, stamp_ms=stamp_ms, key=None, value=sent.value, headers=headers)
+            self.log.inputs[sent.topic].append(row)
+        self.join(Record(sent.topic, home, row.offset, stamp_ms, sent.value))
+
+    def home_of(self, row: Row) -> int:
+        """The partition where a record can be used; its own where it cannot."""
+        try:
+            admitted = self.intake.admit(Record(row.topic, row.partition, row.offset, row.stamp_ms, row.value))
+        except Refused:
+            return row.partition
+        return partition_of(admitted.plate_key, PARTITIONS) if admitted.plate_key else row.partition
+
+    def join(self, record: Record) -> None:
+        changed, refused = self.fold.apply(record)
         for incident in changed:
             value, name = ENCODER.encode(incident), incident.incident_id.encode()
             mine = partition_of(plate_key(incident.vehicle.plate), PARTITIONS)
-            row = place(INCIDENTS, mine, stamp_ms=0, key=name, value=value, producer=(mine, 0))
-            log.revisions.append(row)
+            row = self.place(INCIDENTS, mine, stamp_ms=0, key=name, value=value, producer=(mine, 0))
+            self.log.revisions.append(row)
         if refused:
             headers = {name: text.encode() for name, text in dead_letter_headers(record, refused).items()}
             key = dead_letter_key(record).encode()
-            letter = place(DEAD_LETTERS, 0, stamp_ms=0, key=key, value=sent.value, headers=headers)
-            log.dead_letters.append(letter)
-    return log
+            letter = self.place(DEAD_LETTERS, 0, stamp_ms=0, key=key, value=record.value, headers=headers)
+            self.log.dead_letters.append(letter)
+
+
+@cache
+def sound() -> Log:
+    run = _Run()
+    for sent in load(1, BEGIN_MS, 60_000, 20, MINUTE_MS):
+        run.publish(sent)
+    return run.log
 
 
 def verdict_on(log: Log) -> Judgement:
-    return judged(log, SITE, JOIN)
+    return judged(log, SITE, JOIN, PARTITIONS)
 
 
 def red(found: Judgement) -> list[str]:
@@ -105,6 +132,7 @@ def test_a_sound_log_passes_and_holds_what_is_hard() -> None:
     reasons = Counter(row.headers["rampwatch-reason"] for row in sound().dead_letters)
     assert set(reasons) >= {b"not_json", b"schema", b"plate", b"placeholder", b"unknown_ramp", b"future", b"late"}
     assert {row.partition for row in sound().revisions} == set(range(PARTITIONS))
+    assert found.counts["strays"] > 5
     assert found.counts["repeats"] == found.counts["dead letters repeated"] == found.counts["revisions left out"] == 0
 
 
@@ -212,6 +240,25 @@ def test_a_revision_that_changes_nothing_and_one_left_out_are_counted() -> None:
     found = verdict_on(with_revisions(sound(), behind(sound(), later)))
     assert found.clean
     assert found.counts["revisions that change nothing"] == found.counts["revisions left out"] == 1
+
+
+# --- what lay on a wrong partition ---
+
+
+def test_a_stray_that_was_not_sent_on_turns_it_red() -> None:
+    reads = sound().inputs["ramp-plate-reads"]
+    copy = next(row for row in reads if FORWARDED_HEADER in row.headers)
+    found = verdict_on(replace(sound(), inputs=sound().inputs | {copy.topic: [row for row in reads if row != copy]}))
+    assert "lost" in red(found)
+    assert "was not sent on" in found.lost[0]
+
+
+def test_a_stray_sent_on_twice_is_counted_and_is_no_fault() -> None:
+    reads = sound().inputs["ramp-plate-reads"]
+    again = replace(next(row for row in reads if FORWARDED_HEADER in row.headers), offset=10**6)
+    found = verdict_on(replace(sound(), inputs=sound().inputs | {again.topic: [*reads, again]}))
+    assert found.clean, found.faults
+    assert found.counts["strays sent on twice"] == 1
 
 
 # --- who wrote it ---
