@@ -29,7 +29,9 @@ def without_strays(
         strays = [row for row in inputs[topic] if _is_stray(row, court, partitions)]
         copies = {(row.headers[FORWARDED_HEADER].decode(), row.value) for row in inputs[topic] if _is_copy(row)}
         places = {(f"{row.partition}:{row.offset}", row.value): row for row in strays}
-        unsent += [f"{places[place].place} lies on a wrong partition and was not sent on." for place in places - copies]
+        unsent += [
+            f"{places[place].place} lies on a wrong partition and was not sent on." for place in places.keys() - copies
+        ]
         counts["strays"] += len(strays)
         counts["strays sent on twice"] += sum(map(_is_copy, inputs[topic])) - len(copies)
         gone = {row.place for row in strays}
