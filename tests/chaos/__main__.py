@@ -83,7 +83,7 @@ def _line(screen: Console) -> Callable[[str], None]:
 
 
 def _remove_or_name(folder: Path, report: Report, screen: Console) -> None:
-    if report.clean:
+    if report.clean and not report.slow_to_end:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         screen.print(f"logs and topics are in {folder}", markup=False)

@@ -20,6 +20,7 @@ LOOK_EVERY_S = 0.1
 REPLACED_AFTER_S = 1.0
 # A worker ends itself after 20 s; what takes longer hangs.
 STOP_S_MAX = 30.0
+ABORT_S_MAX = 2.0
 UP_S_MAX = 90.0
 
 
@@ -56,7 +57,11 @@ class Fleet:
         self.started = 0
         self.ended_by_themselves: list[str] = []
         self.slow_to_end: list[str] = []
-        self._environment = {**as_environment(settings), "PYTHONPATH": os.pathsep.join(sys.path)}
+        self.longest_without_s = 0.0
+        """How long at most no worker was up and awake, once the first were."""
+        # so that one that hangs can be made to say where
+        traced = {"PYTHONFAULTHANDLER": "1"}
+        self._environment = {**as_environment(settings), "PYTHONPATH": os.pathsep.join(sys.path)} | traced
         self._folder = folder
         self._say = say
         self._members: list[Member] = []
@@ -78,7 +83,9 @@ class Fleet:
             member.signal(signal.SIGTERM)
         for member in self._members:
             if not await asyncio.to_thread(member.process.ended.wait, STOP_S_MAX):
-                self.slow_to_end.append(member.name)
+                self.slow_to_end.append(f"{member.name} did not end in {STOP_S_MAX:.0f} s: {member.last_words()}")
+                member.signal(signal.SIGABRT)
+                await asyncio.to_thread(member.process.ended.wait, ABORT_S_MAX)
                 member.process.kill()
             await self._bury(member)
         self._members.clear()
@@ -133,8 +140,14 @@ class Fleet:
         self._members.append(Member(self.started, process, log))
 
     async def _look_after(self) -> None:
+        loop = asyncio.get_running_loop()
+        last_up_s: float | None = None
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
+            if self.awake():
+                last_up_s = loop.time()
+            elif last_up_s is not None:
+                self.longest_without_s = max(self.longest_without_s, loop.time() - last_up_s)
             for member in [member for member in self._members if member.process.ended.is_set()]:
                 self._members.remove(member)
                 if not member.told_to_end:

@@ -95,7 +95,12 @@ class _Run:
             broker_lost=len(publisher.acknowledged - there),
             ended_by_themselves=self.fleet.ended_by_themselves,
             slow_to_end=self.fleet.slow_to_end,
-            counts={**judgement.counts, "workers": self.fleet.started, "in doubt": publisher.in_doubt},
+            counts={
+                **judgement.counts,
+                "workers": self.fleet.started,
+                "in doubt": publisher.in_doubt,
+                "seconds at most without a worker": round(self.fleet.longest_without_s),
+            },
         )
 
     async def load_and_faults(self) -> Publisher:

@@ -77,7 +77,7 @@ def lines(report: Report) -> Iterator[tuple[str, str | None]]:
             yield f"            and {len(sentences) - SENTENCES_SHOWN:,} more", None
     for name, number in sorted(report.counts.items()):
         yield f"{number:>10,}  {name}", None
-    for sentence in (*report.ended_by_themselves, *(f"{name} had to be killed" for name in report.slow_to_end)):
+    for sentence in (*report.ended_by_themselves, *report.slow_to_end):
         yield f"      note  {sentence}", None
     if report.broker_lost:
         yield f"the broker lost {report.broker_lost} records that it had acknowledged", "red"
