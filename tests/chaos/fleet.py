@@ -98,14 +98,14 @@ class Fleet:
         return [member for member in running if member.is_up()]
 
     async def until_up(self) -> None:
-        """Wait until as many as wanted have said that they are up; TimeoutError with the last words of the others."""
-        try:
-            async with asyncio.timeout(UP_S_MAX):
-                while len(self.awake()) < self.wanted:
-                    await asyncio.sleep(LOOK_EVERY_S)
-        except TimeoutError:
-            said = "; ".join(f"{member.name}: {member.last_words()}" for member in self._members)
-            raise TimeoutError(f"the workers did not come up in {UP_S_MAX:.0f} s: {said}") from None
+        """Wait until as many as wanted have said that they are up; RuntimeError with last words where they do not."""
+        deadline_s = asyncio.get_running_loop().time() + UP_S_MAX
+        while len(self.awake()) < self.wanted:
+            late = asyncio.get_running_loop().time() > deadline_s
+            if late or len(self.ended_by_themselves) > self.wanted:
+                said = [*self.ended_by_themselves, *(f"{m.name} runs: {m.last_words()}" for m in self._members)]
+                raise RuntimeError("the workers do not come up; see their logs:\n" + "\n".join(said))
+            await asyncio.sleep(LOOK_EVERY_S)
 
     # ------------------------------------------------------------------ what is done to them
 
