@@ -100,8 +100,7 @@ def judge(archive: dict[str, list[Value]], site: Value, join: Value) -> Verdict:
 
     ValueError where hits or shots pass a limit: beyond limits nothing is promised.
     """
-    points = [feature for feature in site["features"] if feature["geometry"]["type"] == "Point"]
-    court = _Court(site, join, {point["properties"]["ramp_id"]: point for point in points})
+    court = Court(site, join)
     for topic in TOPICS:
         for index, line in enumerate(archive.get(topic, [])):
             court.hear(topic, index, line)
@@ -112,9 +111,13 @@ def judge(archive: dict[str, list[Value]], site: Value, join: Value) -> Verdict:
     return court.verdict
 
 
-class _Court:
-    def __init__(self, site: Value, join: Value, ramps: dict[str, Value]) -> None:
-        self.site, self.join, self.ramps = site, join, ramps
+class Court:
+    """Knows the site and the settings, hears records, and can say of any facts what the definition says."""
+
+    def __init__(self, site: Value, join: Value) -> None:
+        points = [feature for feature in site["features"] if feature["geometry"]["type"] == "Point"]
+        self.site, self.join = site, join
+        self.ramps: dict[str, Value] = {point["properties"]["ramp_id"]: point for point in points}
         self.by_identity: dict[str, dict[tuple[Any, ...], list[Record]]] = {
             topic: defaultdict(list) for topic in TOPICS
         }

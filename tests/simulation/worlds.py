@@ -35,10 +35,13 @@ class World:
     join: Value
 
 
-def world(seed: int) -> World:
-    """The world of this seed: lines in the order of their stamps in each topic, ties shuffled."""
+def world(seed: int, ground: Ground | None = None, join: Value | None = None) -> World:
+    """The world of this seed: lines in the order of their stamps in each topic, ties shuffled.
+
+    ``ground`` and ``join`` put worlds of several seeds into one place, under the same settings.
+    """
     rng = random.Random(seed)
-    making = _Making(rng)
+    making = _Making(rng, ground, join)
     making.shots()
     making.hits()
     making.reads()
@@ -65,10 +68,10 @@ def write_archive(world: World, folder: Path) -> None:
 
 
 class _Making:
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, ground: Ground | None, join: Value | None) -> None:
         self.rng = rng
-        self.join = settings(rng)
-        self.ground = Ground(rng)
+        self.join = join or settings(rng)
+        self.ground = ground or Ground(rng)
         self.site = self.ground.site()
         self.lines: dict[str, list[tuple[int, Value]]] = defaultdict(list)
         self.hot_ms = [ORIGIN_MS + rng.randrange(320, 520) * MINUTE_MS for _ in range(rng.choice((1, 2, 2)))]

@@ -1,0 +1,165 @@
+"""One chaos run from the first worker to the verdict: load, faults, quiet, judgement."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from streams.broker import LocalBroker
+from streams.core.rules import JoinRules
+from streams.settings import Settings
+from streams.worker import topics
+
+from .fleet import Fleet
+from .judging import judged
+from .load import ground, join_settings, load
+from .publishing import Publisher
+from .reading import read_log, until_quiet
+from .schedule import SESSION_TIMEOUT_MS, Fault, load_lasts_s
+from .telling import Plan, Report
+
+Say = Callable[[str], None]
+
+# Longer than any transaction, commit interval or look for ends takes.
+QUIET_S = 5.0
+UNTIL_QUIET_S_MAX = 150.0
+
+
+async def run(plan: Plan, folder: Path, say: Say) -> Report:
+    """Run it; ``folder`` gets the site and the workers' logs. All that was started is ended."""
+    # of a broker that is away nobody need read a line for every try
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    began_s = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "site.geojson").write_text(json.dumps(ground().site()), "utf-8")
+    broker = await asyncio.to_thread(LocalBroker.start, folder / "kafka")
+    try:
+        settings = Settings(
+            broker=broker.address,
+            site=str(folder / "site.geojson"),
+            partitions=plan.partitions,
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            join=msgspec.convert(join_settings(plan.minute_ms), JoinRules),
+        )
+        await topics.create(settings)
+        report = await _Run(plan, settings, broker, folder, say).report()
+    finally:
+        await asyncio.to_thread(broker.stop)
+    report.took_s = round(time.monotonic() - began_s, 1)
+    return report
+
+
+class _Run:
+    def __init__(self, plan: Plan, settings: Settings, broker: LocalBroker, folder: Path, say: Say) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.broker = broker
+        self.say_plain = say
+        self.fleet = Fleet(settings, folder, plan.workers, self.say)
+        self.begin_s = 0.0
+        self.done: list[str] = []
+        self.broker_in_hand = asyncio.Lock()
+
+    def say(self, text: str) -> None:
+        now_s = asyncio.get_running_loop().time() - self.begin_s if self.begin_s else 0.0
+        self.say_plain(f"{now_s:6.1f} s  {text}")
+
+    async def report(self) -> Report:
+        async with self.fleet:
+            await self.fleet.until_up()
+            self.say(f"{self.plan.workers} workers are up; the load begins")
+            publisher = await self.load_and_faults()
+            self.say(f"{len(publisher.acknowledged):,} records acknowledged; waiting until all is said")
+            unquiet = await until_quiet(self.settings, QUIET_S, UNTIL_QUIET_S_MAX)
+            self.say(f"not quiet: {unquiet}" if unquiet else "all inputs are committed, and nothing more is published")
+        self.say("reading all topics back, and judging")
+        log = await read_log(self.settings, self.broker)
+        there = {(row.topic, row.partition, row.offset) for rows in log.inputs.values() for row in rows}
+        judgement = await asyncio.to_thread(
+            judged, log, ground().site(), msgspec.to_builtins(self.settings.join), self.plan.partitions
+        )
+        return Report(
+            plan=self.plan,
+            done=self.done,
+            judgement=judgement,
+            unquiet=unquiet,
+            broker_lost=len(publisher.acknowledged - there),
+            ended_by_themselves=self.fleet.ended_by_themselves,
+            slow_to_end=self.fleet.slow_to_end,
+            counts={
+                **judgement.counts,
+                "workers": self.fleet.started,
+                "in doubt": publisher.in_doubt,
+                "seconds at most without a worker": round(self.fleet.longest_without_s),
+            },
+        )
+
+    async def load_and_faults(self) -> Publisher:
+        planned = self.plan.schedule
+        self.begin_s = asyncio.get_running_loop().time()
+        lasts_ms = round(load_lasts_s(planned) * 1000)
+        begin_ms = round(time.time() * 1000)
+        records = load(self.plan.seed, begin_ms, lasts_ms, self.plan.rate_per_s, self.plan.minute_ms)
+        publisher = Publisher(self.settings, records, self.say)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(publisher.publish(self.begin_s))
+            for number, fault in enumerate(planned, 1):
+                tasks.create_task(self.in_time(number, fault))
+        return publisher
+
+    # ------------------------------------------------------------------ faults
+
+    async def in_time(self, number: int, fault: Fault) -> None:
+        await asyncio.sleep(self.begin_s + fault.at_s - asyncio.get_running_loop().time())
+        if fault.kind.startswith("broker"):
+            async with self.broker_in_hand:
+                await self.broker_fault(number, fault)
+        else:
+            await self.worker_fault(number, fault)
+
+    def note(self, number: int, fault: Fault, whom: str) -> None:
+        lasting = f" for {fault.for_s:.1f} s" if fault.for_s else ""
+        self.done.append(f"{fault.kind} {whom}{lasting}")
+        self.say(f"fault {number} of {self.plan.faults}: {self.done[-1]}")
+
+    async def broker_fault(self, number: int, fault: Fault) -> None:
+        self.note(number, fault, f"pid {self.broker.pid}")
+        if fault.kind == "broker killed":
+            await asyncio.to_thread(self.broker.kill)
+            await asyncio.sleep(fault.for_s)
+            await asyncio.to_thread(self.broker.restart)
+            self.say("the broker answers again")
+            return
+        os.kill(self.broker.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(fault.for_s)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(self.broker.pid, signal.SIGCONT)
+
+    async def worker_fault(self, number: int, fault: Fault) -> None:
+        fleet = self.fleet
+        if fault.kind == "join":
+            fleet.wanted += 1
+            self.note(number, fault, f"worker {fleet.started + 1}")
+            return
+        while not (awake := fleet.awake()):
+            await asyncio.sleep(0.1)
+        whom = awake[fault.whom % len(awake)]
+        self.note(number, fault, f"{whom.name} (pid {whom.process.pid})")
+        if fault.kind == "kill":
+            fleet.kill(whom)
+        elif fault.kind == "pause":
+            await fleet.pause(whom, fault.for_s)
+        else:
+            fleet.wanted -= fault.kind == "leave"
+            fleet.terminate(whom)
