@@ -58,8 +58,8 @@ def counters(
         print(msgspec.json.encode(told).decode())
         return
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"as of {as_of_told(fold, place)}", markup=False)
-    for table in tables(fold, place, c2):
+    console.print(f"as of {as_of_told(fold.as_of_ms, place)}", markup=False)
+    for table in tables(counts, place, c2):
         wide(table, Console(highlight=False)).print(table)
     newest = sorted(alerts, key=lambda alert: (alert.first_crossing, alert.zone_id))
     console.print(f"Alarms: {len(newest)}; days of EARS C2, for comparison: {len(c2)}", markup=False)

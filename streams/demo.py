@@ -27,11 +27,12 @@ from streams.broker import BrokerUnavailable, LocalBroker
 from streams.broker_guard import GuardedProcess
 from streams.connection import connection, started, told_plainly
 from streams.console.terminal import IncidentText
-from streams.core.counters.comparison import c2_alarms
+from streams.core.counters.comparison import C2Alarm, c2_alarms
 from streams.core.counters.fold import SpikeFold
+from streams.core.counters.wire import SpikeCounter
 from streams.core.errors import RampwatchError
-from streams.core.events import ENCODER, INCIDENTS, LinkedIncident, Record
-from streams.counting.table import as_of, tables, wide
+from streams.core.events import COUNTERS, ENCODER, INCIDENTS, LinkedIncident, Record
+from streams.counting.table import as_of, latest_ms, tables, wide
 from streams.replay.fold import Fold
 from streams.replay.player import Pace, Playable, play
 from streams.scenes import Scene, counted_in, history_rows, rows
@@ -64,8 +65,9 @@ class Printed:
         self._screen = Console(highlight=False, soft_wrap=True)
         self._json = as_json
         self._last: dict[str, LinkedIncident] = {}
-        self.counters: SpikeFold | None = None
+        self.counters: list[SpikeCounter] = []
         """What is shown at the end, where somebody counts."""
+        self.c2: list[C2Alarm] = []
         self.playing = False
 
     def begin(self, how: str, say: Say) -> None:
@@ -86,14 +88,14 @@ class Printed:
 
     def show_counters(self, scene: Scene) -> None:
         """Print the counters as they stand, for people."""
-        if self.counters is None or self._json:
+        if not self.counters or self._json:
             return
-        self._screen.print(f"\ncounters as of {as_of(self.counters, scene.site)}", markup=False)
+        self._screen.print(f"\ncounters as of {as_of(latest_ms(self.counters), scene.site)}", markup=False)
         if scene.history:
             self._screen.print(
                 "the shots of the year before are invented; the two sums are Hartford's own", style="dim", markup=False
             )
-        for table in tables(self.counters, scene.site, c2_alarms(self.counters), _ROWS):
+        for table in tables(self.counters, scene.site, self.c2, _ROWS):
             wide(table, Console(highlight=False)).print(table)
 
     def summary(self) -> str:
@@ -139,7 +141,8 @@ async def _play(scene: Scene, plan: DemoPlan, settings: Settings, printed: Print
             await _limited(_in_process(scene, settings, records, speed, printed, say), plan.for_s)
             return
         prefix = DEMO_PREFIX + f"{secrets.token_hex(4)}-"
-        settings = msgspec.structs.replace(settings, broker=address, prefix=prefix)
+        counters = counted_in(scene, settings.counters)
+        settings = msgspec.structs.replace(settings, broker=address, prefix=prefix, counters=counters)
         await stack.enter_async_context(_topics(settings))
         worker = await stack.enter_async_context(_worker(settings))
         await _limited(_through_kafka(scene, settings, worker, records, speed, printed, say), plan.for_s)
@@ -166,17 +169,19 @@ async def _in_process(
         fold.apply(Record(row.topic, 0, -1, row.stamp_ms, row.value))
         for tally in fold.tallied:
             counters.feed(tally)
-    printed.counters = counters
     printed.begin(f"in this process, {_pace_told(scene, speed)}", say)
     pace = Pace(speed, scene.lively_from_ms)
-    for offset, record in enumerate(records):
-        await pace.until_due(record.stamp_ms)
-        changed, _ = fold.apply(Record(record.topic, 0, offset, record.stamp_ms, record.value))
-        for tally in fold.tallied:
-            counters.feed(tally)
-        counters.advance(fold.last_event_ms + 1)
-        for incident in changed:
-            printed.show(incident)
+    try:
+        for offset, record in enumerate(records):
+            await pace.until_due(record.stamp_ms)
+            changed, _ = fold.apply(Record(record.topic, 0, offset, record.stamp_ms, record.value))
+            for tally in fold.tallied:
+                counters.feed(tally)
+            counters.advance(fold.last_event_ms + 1)
+            for incident in changed:
+                printed.show(incident)
+    finally:
+        printed.counters, printed.c2 = counters.counters(), c2_alarms(counters)
 
 
 # ---------------------------------------------------------------------- through Kafka
@@ -261,14 +266,17 @@ async def _through_kafka(
 ) -> None:
     consumer = AIOKafkaConsumer(
         settings.prefix + INCIDENTS,
+        settings.prefix + COUNTERS,
         **connection(settings),
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
+    counters: dict[bytes, SpikeCounter] = {}
     printed.begin(f"through Kafka at {settings.broker}, {_pace_told(scene, speed)}", say)
     await worker.up()
-    player = asyncio.ensure_future(play(records, settings, speed, scene.lively_from_ms))
+    before = [Playable(*row) for row in history_rows(scene)]
+    player = asyncio.ensure_future(play([*before, *records], settings, speed, scene.lively_from_ms))
     try:
         await started(consumer, settings)
         quiet_since_s = asyncio.get_running_loop().time()
@@ -276,15 +284,19 @@ async def _through_kafka(
             with told_plainly(settings):
                 rows = await consumer.getmany(timeout_ms=200)
             for row in (row for batch in rows.values() for row in batch):
-                printed.show(msgspec.json.decode(row.value, type=LinkedIncident))
+                if row.topic.endswith(INCIDENTS):
+                    printed.show(msgspec.json.decode(row.value, type=LinkedIncident))
+                else:
+                    counters[row.key] = msgspec.json.decode(row.value, type=SpikeCounter)
             worker.look()
             now_s = asyncio.get_running_loop().time()
             if rows or not player.done():
                 quiet_since_s = now_s
             if now_s - quiet_since_s > _QUIET_S:
-                say(f"{player.result():,} records played")
+                say(f"{player.result() - len(before):,} records played")
                 return
     finally:
+        printed.counters = list(counters.values())
         player.cancel()
         await asyncio.wait({player})
         await consumer.stop()

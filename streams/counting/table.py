@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.core.counters.comparison import C2Alarm
-from streams.core.counters.fold import SpikeFold
 from streams.core.counters.wire import KINDS, Kind, Period, SpikeAlert, SpikeCounter
 from streams.core.site import CITY, Site
 
@@ -58,13 +57,15 @@ class Names:
         return self._names.get(zone_id, zone_id)
 
 
-def tables(fold: SpikeFold, site: Site, c2: Sequence[C2Alarm], most: int | None = None) -> Iterator[Table]:
+def tables(
+    counters: Sequence[SpikeCounter], site: Site, c2: Sequence[C2Alarm], most: int | None = None
+) -> Iterator[Table]:
     """Hand out a table for each kind that has anything counted; zones without anything are left out.
 
     ``most``: so many rows each, the city, then zones with an alarm, then the busiest.
     """
-    names, counters = Names(site), fold.counters()
-    since = _a_month_before(fold.as_of_ms, site)
+    names = Names(site)
+    since = _a_month_before(latest_ms(counters), site)
     for kind in KINDS:
         of_kind = [counter for counter in counters if counter.kind == kind and _says_something(counter)]
         if not of_kind:
@@ -118,9 +119,14 @@ def _a_month_before(as_of_ms: int, site: Site) -> str:
     return (now.date() - timedelta(days=27)).isoformat()
 
 
-def as_of(fold: SpikeFold, site: Site) -> str:
+def latest_ms(counters: Sequence[SpikeCounter]) -> int:
+    """Return as of when is counted: those that nothing changed may say an earlier time."""
+    return max(counter.as_of_ms for counter in counters)
+
+
+def as_of(as_of_ms: int, site: Site) -> str:
     """Return as of when is counted, in local time; the end of a day as such."""
-    now = datetime.fromtimestamp(fold.as_of_ms / 1000, ZoneInfo(site.time_zone))
+    now = datetime.fromtimestamp(as_of_ms / 1000, ZoneInfo(site.time_zone))
     if now.time().isoformat() == "00:00:00":
         return f"the end of {now - timedelta(days=1):%a %Y-%m-%d}"
     return f"{now:%a %Y-%m-%d %H:%M:%S}"

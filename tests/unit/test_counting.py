@@ -208,11 +208,11 @@ def rising() -> SpikeFold:
 
 def test_the_table_has_the_city_first_then_what_alarms_and_as_many_rows_as_wanted():
     fold = rising()
-    (table,) = tables(fold, SITE, c2_alarms(fold))
+    (table,) = tables(fold.counters(), SITE, c2_alarms(fold))
     names = [cell.splitlines()[0] for cell in table.columns[0].cells]
     assert [name.split("  ")[0] for name in names] == ["Example", "West", "East"]
     assert "ALARM" in names[1]
-    (short,) = tables(fold, SITE, [], most=1)
+    (short,) = tables(fold.counters(), SITE, [], most=1)
     assert short.row_count == 1
 
 
