@@ -20,6 +20,7 @@ from streams.bench.processes import BenchError
 from streams.bench.throughput import rates
 from streams.bench.traffic import day, fill
 from streams.broker import BrokerUnavailable, LocalBroker
+from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
 from streams.core.site import Site
 from streams.scenes import Scene, days, local_midnight
@@ -161,6 +162,11 @@ def _kafka(settings: Settings, say: Say) -> Iterator[Settings]:
     """Settings for a broker that answers: the one that is set, or one started for the bench."""
     if settings.security_protocol != "PLAINTEXT":
         raise BenchError("the bench measures a broker that asks for nothing; unset RAMPWATCH_SECURITY_PROTOCOL")
+    if settings.security_protocol != Settings().security_protocol:
+        raise RampwatchError(
+            f"RAMPWATCH_SECURITY_PROTOCOL={settings.security_protocol}: the yardsticks speak PLAINTEXT only; unset it, "
+            "and name a broker that takes it or none, so that one is started"
+        )
     if "RAMPWATCH_BROKER" in os.environ or settings.broker != Settings().broker:
         yield settings
         return
