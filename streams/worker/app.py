@@ -120,27 +120,40 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     # what a worker keeps has no cycles: looking for some, as often as Python does by itself, costs a third of its time
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
         pulse = Pulse(settings.stalled_after_ms)
         app, joining = build(settings, site, await topics.broadcast_sources(settings), data, pulse)
         if settings.metrics_port:
             _serve(settings, Pages(pulse, lambda: joining.is_ready))
-        await app.start()
-        ends = [asyncio.ensure_future(end) for end in (stop.wait(), app.wait_until_stopped(), _stalled(pulse))]
-        up = asyncio.ensure_future(joining.settled_in.wait())
-        await asyncio.wait({up, *ends}, return_when=asyncio.FIRST_COMPLETED)
-        if up.done():
-            ready()
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        error = await _work(app, joining, pulse, ready)
+        is_stalled = pulse.is_stalled
         _end_hard_after(_GRACE_S)
         await app.stop()
-        if app.crashed:
-            raise WorkerError(_why(settings, app.crash_reason))
-        if pulse.is_stalled:
-            raise WorkerError(f"no progress in {pulse.age_s:.0f} s though there is work; the partitions go to another")
+    if error is not None:
+        raise WorkerError(_why(settings, error))
+    if is_stalled:
+        raise WorkerError(f"no progress in {pulse.age_s:.0f} s though there is work; the partitions go to another")
+
+
+async def _work(app: faust.App, joining: Joining, pulse: Pulse, ready: Callable[[], None]) -> BaseException | None:
+    """Work until a signal comes, until nothing moves any more, or until something breaks: that is returned."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # a start may hang as well, where the broker goes away meanwhile
+    starting = asyncio.ensure_future(app.start())
+    ends = {asyncio.ensure_future(end) for end in (stop.wait(), app.wait_until_stopped(), _stalled(pulse))}
+    up = asyncio.ensure_future(joining.settled_in.wait())
+    waiting = {starting, up, *ends}
+    while not ends & (done := (await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))[0]):
+        waiting -= done
+        if starting in done and (error := starting.exception()) is not None:
+            return error
+        if up in done:
+            ready()
+    starting.cancel()
+    reason: BaseException | None = app.crash_reason if app.crashed else None
+    return reason
 
 
 async def _stalled(pulse: Pulse) -> None:

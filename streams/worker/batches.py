@@ -16,7 +16,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from aiokafka import TopicPartition
@@ -27,8 +27,8 @@ from faust.types import TP
 
 from streams.core.errors import RampwatchError
 from streams.core.events import TALLIES, Record
-from streams.worker.commits import Committed, metadata
-from streams.worker.committing import CommittingThread
+from streams.worker.commits import Committed
+from streams.worker.committing import CommittingConsumer
 from streams.worker.counting import Counting
 from streams.worker.fencing import WriterLost
 from streams.worker.health import Pulse
@@ -95,31 +95,23 @@ class Recovery(Protocol):
         """Rebuild partitions, and call ``ready`` for each that may be read on; raises `KafkaError`, `WriterLost`."""
 
 
-class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+class BatchConsumer(CommittingConsumer):
     """Faust's Kafka consumer with the seam for batches."""
 
     handler: BatchHandler
     recovery: Recovery
-    pulse: Pulse
     counting: Counting
-    batch_topics: tuple[str, ...] = ()
     owned_topic: str = ""
     """Whoever has its partition counts; its records are not read here."""
     prefix: str = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as Faust's
         super().__init__(*args, **kwargs)
-        self._position: dict[TP, int] = {}
         self._left_at: dict[TP, int] = {}
         self._generation = -1
         self._epoch = 0
         self._settling_in: asyncio.Task[None] | None = None
-        self._uncommitted: dict[TP, int] = {}
-        self._said: dict[TP, str] = {}
         self._asked_at_s = 0.0
-
-    def _new_consumer_thread(self) -> CommittingThread:
-        return CommittingThread(self, loop=self.loop, beacon=self.beacon)
 
     async def on_stop(self) -> None:
         """Stop counting and taking over; commit what was handled, and give the partitions up."""
@@ -141,7 +133,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             await self.force_commit()
             self._epoch += 1
             self._left_at = self._position
-            self._position, self._uncommitted, self._said = {}, {}, {}
+            self.forget_positions()
             self.handler.keep(self.handler.live())
             self.handler.pause()
         await super().on_partitions_revoked(revoked)
@@ -227,6 +219,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 )
             )
 
+    def committable_ms(self, number: int) -> int | None:
+        """As the handler's."""
+        return self.handler.committable_ms(number)
+
     def drop(self, numbers: set[int]) -> None:
         """Read these partitions no more and let the group settle anew, which takes them over; the lock is held."""
         for tp in [tp for tp in self._position if tp.topic in self.batch_topics and tp.partition in numbers]:
@@ -235,43 +231,6 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def verify_all_partitions_active(self) -> None:
         """Leave it to the pulse: Faust complains of what is not read here."""
-
-    # ------------------------------------------------------------------ what may be committed
-
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:  # noqa: ANN401 - as Faust's
-        yield from super()._filter_tps_with_pending_acks(topics)
-        yield from [tp for tp in self._position if tp.topic in self.batch_topics or tp in self._uncommitted]
-
-    def _new_offset(self, tp: TP) -> int | None:
-        if tp.topic in self.batch_topics:
-            may = self.handler.committable_ms(tp.partition) is not None
-            return self._position.get(tp) if may else None
-        offset: int | None = super()._new_offset(tp)
-        return max(offset or 0, self._uncommitted.get(tp, 0)) or None
-
-    def _should_commit(self, tp: TP, offset: int) -> bool:
-        moved: bool = super()._should_commit(tp, offset)
-        return moved or (tp.topic in self.batch_topics and self.metadata_of(tp) != self._said.get(tp))
-
-    def metadata_of(self, tp: TP) -> str:
-        """Return what a commit says of this partition beside the offset."""
-        watermark_ms = self.handler.committable_ms(tp.partition) if tp.topic in self.batch_topics else None
-        return "" if watermark_ms is None else metadata(watermark_ms)
-
-    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        """Commit; what cannot be committed now is tried again with the next."""
-        before = {tp: self._committed_offset.get(tp) for tp in offsets}
-        said = {tp: self.metadata_of(tp) for tp in offsets}
-        done: bool = await super()._commit_offsets(offsets, start_new_transaction)
-        if done:
-            self.pulse.beat()
-            self._said.update(said)
-            for tp in offsets:
-                self._uncommitted.pop(tp, None)
-        else:
-            self._committed_offset.update(before)
-            self._uncommitted.update({tp: offset for tp, offset in offsets.items() if tp in self._position})
-        return done
 
     # ------------------------------------------------------------------ the drain
 

@@ -23,8 +23,8 @@ from streams.settings import Settings
 
 _TRANSACTION_MS_MAX: Final = 10_000
 """How long the broker waits for a writer that begins to say something and does not end."""
-_SAY_S_MAX: Final = 25.0
-"""By then the broker has given the transaction up."""
+_SAY_S_MAX: Final = 15.0
+"""By then the broker has given the transaction up, and a group that settles must not wait for longer."""
 _CLOSE_S_MAX: Final = 5.0
 
 

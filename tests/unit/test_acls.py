@@ -10,7 +10,7 @@ import pytest
 
 from streams.acls import rights, rows, script, user_of
 from streams.core.errors import RampwatchError
-from streams.core.events import DEAD_LETTERS, INCIDENTS, INPUTS
+from streams.core.events import COUNTED, DEAD_LETTERS, INCIDENTS, INPUTS
 from streams.settings import Settings
 
 SETTINGS = Settings(prefix="p-", group="g")
@@ -23,14 +23,14 @@ def granted(text: str) -> list[list[str]]:
 
 def test_the_names_follow_the_prefix_and_the_group():
     things = {(right.resource, name) for right in rights(SETTINGS, "worker") for name in right.names}
-    topics = {("topic", f"p-{topic}") for topic in (*INPUTS, INCIDENTS, DEAD_LETTERS)}
+    topics = {("topic", f"p-{topic}") for topic in (*INPUTS, INCIDENTS, DEAD_LETTERS, *COUNTED)}
     assert things == topics | {("group", "p-g"), ("transactional-id", "p-g-")}
 
 
 @pytest.mark.parametrize("operation", ["Create", "Read", "Write"])
 def test_for_every_topic_there_is_who_makes_reads_and_writes_it(operation):
     named = {name for right in rights(SETTINGS) if operation in right.operations for name in right.names}
-    assert {f"p-{topic}" for topic in (*INPUTS, INCIDENTS, DEAD_LETTERS)} <= named
+    assert {f"p-{topic}" for topic in (*INPUTS, INCIDENTS, DEAD_LETTERS, *COUNTED)} <= named
 
 
 def test_nobody_may_write_incidents_or_make_or_remove_topics_but_those_who_must():
@@ -74,7 +74,7 @@ def test_the_script_calls_the_tool_with_the_broker_and_the_rights(tmp_path: Path
     subprocess.run(["sh", file], env=environment, check=True, timeout=60)
     begins = "--bootstrap-server|kafka:9093|--command-config|a file.properties|--add|--allow-principal|User:it's|"
     assert told.read_text("utf-8").splitlines() == [
-        f"{begins}--operation|Read|--topic|p-linked-incidents|",
+        f"{begins}--operation|Read|--topic|p-linked-incidents|--topic|p-spike-counters|--topic|p-spike-alerts|",
         f"{begins}--operation|Write|--topic|p-incident-actions|",
     ]
 
