@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
+from aiokafka import TopicPartition
 from aiokafka.client import collect_hosts
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
@@ -138,16 +139,22 @@ def denied(settings: Settings, error: KafkaError) -> str:
         TopicAuthorizationFailedError: "a topic",
         TransactionalIdAuthorizationFailed: "the transactional id",
     }[type(error)]
-    names = ", ".join(sorted(_names(error)))
+    names = ", ".join(sorted(set(_names(error))))
     return (
         f"{settings.broker}: {who(settings)} may not use {asked_for}{' ' + names if names else ''} as this needs; "
         "give it the rights that rampwatch acls lists"
     )
 
 
-def _names(error: KafkaError) -> set[str]:
-    """What the client knows of who refused: a name, or a set of them."""
-    return {str(name) for told in error.args for name in ([told] if isinstance(told, str) else told or ())}
+def _names(error: KafkaError) -> Iterator[str]:
+    """What the client knows of what it may not use: a name, a partition of a topic, some names, or nothing."""
+    for told in error.args:
+        if isinstance(told, str):
+            yield told
+        elif isinstance(told, TopicPartition):
+            yield told.topic
+        elif isinstance(told, set):
+            yield from map(str, told)
 
 
 def who(settings: Settings) -> str:

@@ -326,7 +326,9 @@ def test_a_worker_can_come_with_a_certificate_and_ends_with_a_sentence_when_a_ri
         (joined,) = [right for right in rights(settings, "worker") if prefix + HITS in right.names]
         secured.withdraw(joined, CERTIFIED_USER)
         assert running.process.wait(WAIT_S_MAX) == 2
-    assert f"rampwatch: {settings.broker}: the holder of the certificate may not use a topic {prefix}" in running.said()
+    # which request the broker refuses first, and so whether the client knows the topic's name, is not ours
+    said = running.said()
+    assert f"rampwatch: {settings.broker}: the holder of the certificate may not use a topic " in said, said
     assert_says_no_secret(running.said())
 
 
