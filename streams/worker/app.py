@@ -32,6 +32,7 @@ from streams.worker.health import Pages, Pulse, serve
 from streams.worker.joining import Joining
 from streams.worker.outputs import DEAD_LETTER_BYTES_MAX, Outputs
 from streams.worker.partition import Source
+from streams.worker.plain_records import take_plain
 from streams.worker.rebuild import Recovery
 
 _GRACE_S = 20.0
@@ -85,6 +86,7 @@ def build(
     joining = Joining(site, settings.join, calibration, outputs, shared, settings.partitions)
     names = [settings.prefix + topic for topic in JOINED]
     counting = Counting(settings, site, outputs.headers)
+    take_plain(names if settings.plain_records else ())
     recovery = Recovery(settings, joining, outputs.headers, pulse)
     # before the first agent is declared: declaring one builds the transport
     app.transport = batch_transport(app, names, settings.prefix, joining, recovery, counting, pulse)
@@ -147,7 +149,8 @@ async def _work(app: faust.App, joining: Joining, pulse: Pulse, ready: Callable[
     waiting = {starting, up, *ends}
     while not ends & (done := (await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))[0]):
         waiting -= done
-        if starting in done and (error := starting.exception()) is not None:
+        error: BaseException | None = starting.exception() if starting in done else None
+        if error is not None:
             return error
         if up in done:
             ready()

@@ -33,7 +33,7 @@ from streams.worker.counting import Counting
 from streams.worker.fencing import WriterLost
 from streams.worker.health import Pulse
 from streams.worker.rebuild import Ready
-from streams.worker.records import core_record
+from streams.worker.records import core_records
 
 _ASK_EVERY_S: Final = 1.0
 """How often the ends of quiet partitions are asked for: it bounds how late memory is released."""
@@ -273,16 +273,13 @@ class BatchConsumer(CommittingConsumer):
 
     async def _whole(self, batches: Mapping[TP, Sequence[Any]]) -> None:
         for tp, rows in batches.items():
-            self.handler.take(tp.partition, [self._record(row) for row in rows])
+            self.handler.take(tp.partition, core_records(self.prefix, tp.topic, tp.partition, rows))
         await self.handler.settle()
         for tp, rows in batches.items():
             # a partition may have been dropped meanwhile
             if tp in self._position:
                 self._position[tp] = rows[-1].offset + 1
                 self._read_offset[tp] = rows[-1].offset
-
-    def _record(self, row: Any) -> Record:  # noqa: ANN401 - Faust has no types
-        return core_record(self.prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
 
     async def _one_by_one(self, tp: TP, rows: Sequence[Any], epoch: int, generation: int) -> None:
         """Hand records to the ordinary agents as the stock consumer does, gaps in the offsets noted."""

@@ -17,7 +17,7 @@ from streams.partitioning import partitions_of
 class Sorted(NamedTuple):
     """Records of one partition: those let in, in their order, the refused, and the strays with where they belong."""
 
-    admitted: list[tuple[Record, Admitted]]
+    admitted: list[Admitted]
     refused: list[tuple[Record, Refused]]
     strays: list[tuple[int, str, Record]]
     """Partition, plate key, record."""
@@ -32,19 +32,30 @@ class Door:
 
     def sort(self, number: int, records: Sequence[Record]) -> Sorted:
         """Return what becomes of records that lie on a partition."""
-        found = Sorted([], [], [])
-        usable: list[tuple[Record, Admitted]] = []
+        refused: list[tuple[Record, Refused]] = []
+        try:
+            admitted = list(map(self._intake.admit, records))  # almost always all of them
+        except Refused:
+            records, admitted = self._one_by_one(records, refused)
+        homes = partitions_of([one.plate_key for one in admitted], self._partitions)
+        if homes.count(number) == len(homes):
+            return Sorted(admitted, refused, [])
+        found = Sorted([], refused, [])
+        for record, one, home in zip(records, admitted, homes, strict=True):
+            if home == number or record.forwarded_from:
+                found.admitted.append(one)
+            else:
+                found.strays.append((home, one.plate_key, record))
+        return found
+
+    def _one_by_one(
+        self, records: Sequence[Record], refused: list[tuple[Record, Refused]]
+    ) -> tuple[list[Record], list[Admitted]]:
+        usable, admitted = [], []
         for record in records:
             try:
-                usable.append((record, self._intake.admit(record)))
-            except Refused as refused:
-                found.refused.append((record, refused))
-        homes = partitions_of([admitted.plate_key for _, admitted in usable], self._partitions)
-        if all(home == number for home in homes):
-            return found._replace(admitted=usable)
-        for (record, admitted), home in zip(usable, homes, strict=True):
-            if home == number or record.forwarded_from:
-                found.admitted.append((record, admitted))
-            else:
-                found.strays.append((home, admitted.plate_key, record))
-        return found
+                admitted.append(self._intake.admit(record))
+                usable.append(record)
+            except Refused as why:
+                refused.append((record, why))
+        return usable, admitted

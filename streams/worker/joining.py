@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streams import metrics
@@ -154,15 +154,17 @@ class Joining:
         partition = self._partitions[number]
         last = records[-1]
         admitted, refused, strays = self.door.sort(number, records)
-        outcomes: Counter[Outcome] = Counter({"forwarded": len(strays)})
-        for record, one in admitted:
+        outcomes: dict[Outcome, int] = defaultdict(int, {"forwarded": len(strays)})
+        join = partition.engine.join
+        for one in admitted:
             try:
-                outcome = partition.engine.join(one)
-                outcomes[outcome] += 1
-                if isinstance(one.event, VehicleHit) and outcome != "duplicate":
-                    self._tallies.append(tally_of_hit(one.event, self._site))
+                outcome = join(one)
             except Refused as no_room:
-                refused.append((record, no_room))
+                refused.append((_record_of(one), no_room))
+                continue
+            outcomes[outcome] += 1
+            if type(one.event) is VehicleHit and outcome != "duplicate":
+                self._tallies.append(tally_of_hit(one.event, self._site))
         for _, why in refused:
             outcomes[why.outcome] += 1
             metrics.DEAD_LETTERS.labels(last.topic, why.reason).inc()
@@ -241,3 +243,7 @@ class Joining:
         except WriterLost:
             return partition.number
         return None
+
+
+def _record_of(admitted: Admitted) -> Record:
+    return Record(admitted.topic, admitted.partition, admitted.offset, admitted.stamp_ms, admitted.value)

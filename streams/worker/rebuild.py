@@ -29,7 +29,7 @@ from streams.worker.fencing import IncidentWriter
 from streams.worker.health import Pulse
 from streams.worker.joining import Joining
 from streams.worker.partition import Partition, Source
-from streams.worker.records import core_record
+from streams.worker.records import core_records
 
 _POLL_MS: Final = 200
 _RECORDS_AT_ONCE: Final = 2_000
@@ -176,7 +176,7 @@ class Rebuild:
         until = {self._tp(topic, number): self._positions(number)[self._tp(topic, number)] for number in by_number}
         since = await self._since(consumer, topic, until)
         async for tp, rows in _batches(consumer, since, until):
-            self._feed_rows(by_number[tp.partition], rows)
+            self._feed_rows(by_number[tp.partition], tp, rows)
             self._fed.count(topic, len(rows))
 
     async def _since(
@@ -196,18 +196,14 @@ class Rebuild:
         found = await consumer.offsets_for_times(times_ms) if times_ms else {}
         return since | {tp: place.offset if place else until[tp] for tp, place in found.items()}
 
-    def _feed_rows(self, partition: Partition, rows: Sequence[Any]) -> None:
+    def _feed_rows(self, partition: Partition, tp: TopicPartition, rows: Sequence[Any]) -> None:
         if not rows:
             return
-        prefix = self._settings.prefix
-        records = [
-            core_record(prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
-            for row in rows
-        ]
-        for _, admitted in self._joining.door.sort(partition.number, records).admitted:
+        source = self._source(tp)
+        records = core_records(self._settings.prefix, tp.topic, tp.partition, rows)
+        for admitted in self._joining.door.sort(partition.number, records).admitted:
             with suppress(Refused):  # it has its dead letter
                 partition.engine.join(admitted)
-        source = (records[0].topic, partition.number)
         partition.watermark.seen(source, max(record.stamp_ms for record in records))
 
     def _source(self, tp: TopicPartition) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from streams.core.events import FORWARDED_HEADER, Record
 
@@ -15,6 +15,17 @@ _STAMP = re.compile(rb"-?\d{1,15}")
 """Up to 15 digits, some 30 000 years: what is longer is no time, and may not fit the wire's numbers."""
 
 Headers = Iterable[tuple[str, bytes | None]]
+
+
+def core_records(prefix: str, topic: str, partition: int, rows: Iterable[Any]) -> list[Record]:
+    """Return rows of one partition as the core takes them; each has an offset, a timestamp, a value and headers."""
+    name = topic.removeprefix(prefix)
+    return [
+        core_record(prefix, topic, partition, row.offset, row.timestamp, row.value, row.headers)
+        if row.headers
+        else Record(name, partition, row.offset, row.timestamp, row.value)
+        for row in rows
+    ]
 
 
 def core_record(
