@@ -74,6 +74,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ssl_keyfile: Annotated[str, Meta(description="PEM file of its key; without it in the file of the certificate")] = ""
     ssl_key_password: Annotated[Secret, Meta(description="of the key, where it is encrypted")] = Secret()
     ssl_key_password_file: Annotated[str, Meta(description="file that holds the key's password")] = ""
+    republish: Annotated[
+        bool, Meta(description="say incidents anew where another site file, rules or calibration judge them otherwise")
+    ] = False
     plain_records: Annotated[
         bool,
         Meta(description="take records as aiokafka's parser makes them: faster"),

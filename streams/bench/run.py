@@ -37,7 +37,7 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How much of everything to measure."""
 
     rounds: int = 5
-    reads: int = 300_000
+    reads: int = 600_000
     stock_reads: int = 20_000
     """For the stock agent, which is tens of times slower."""
     latency_s: float = 20.0

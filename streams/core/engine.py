@@ -33,6 +33,7 @@ from streams.core.incidents import (
     IncidentFacts,
     Reporter,
     StampedRead,
+    has_the_facts_of,
     incident_id,
     says_the_same,
     told_actions,
@@ -56,13 +57,15 @@ PairKey = tuple[str, str, str]
 class _Pair:
     """A shot and a hit that reads have linked: what was judged for good, and what was said last."""
 
-    __slots__ = ("attached", "incident_id", "left_out_from_ms", "said")
+    __slots__ = ("attached", "incident_id", "left_out_from_ms", "said", "said_elsewhere")
 
     def __init__(self, identifier: str) -> None:
         self.incident_id = identifier
         self.attached: list[StampedRead] = []
         self.left_out_from_ms: int | None = None
         self.said: LinkedIncident | None = None
+        self.said_elsewhere = False
+        """Whether that was said with another site file, other rules or another calibration."""
 
 
 class Engine:
@@ -76,6 +79,7 @@ class Engine:
         self._rules = rules
         self._reporter = Reporter(site, rules, calibration)
         self._memory = Memory(rules, judged_to_ms)
+        self._judged_to_ms = judged_to_ms
         self._pairs: dict[PairKey, _Pair] = {}
         self._pairs_of_shot: dict[str, set[PairKey]] = {}
         self._pairs_of_hit: dict[HitKey, set[PairKey]] = {}
@@ -151,8 +155,11 @@ class Engine:
         ramp = self._ramps[read.ramp_id]
         return any(is_near(version.event, read, ramp, self._rules) for version in shot)
 
-    def restore(self, incident: LinkedIncident) -> None:
+    def restore(self, incident: LinkedIncident, said_elsewhere: bool = False) -> None:
         """Take in what was said of an incident before this engine began (JOIN.md, Recovery), as the facts it tells.
+
+        ``said_elsewhere``: with another site file, other rules or another calibration. Then it stands as it was said
+        until its facts change: a new version takes back nothing by itself.
 
         Reads whose time was up by then are attached to it for good; the others are reads like any, and what their
         records say replaces what the incident tells of them. Of a frozen incident nothing is needed, and of a read
@@ -167,7 +174,7 @@ class Engine:
         self._memory.add_shot(told_shot(incident), incident.shot.stamp_ms, first_ms)
         self._memory.add_hit(hit, key, incident.vehicle.stamp_ms, told=True)
         pair = self._pair((incident.shot.alert_id, hit.hit_id, key))
-        pair.said = incident
+        pair.said, pair.said_elsewhere = incident, said_elsewhere
         for told in told_of:
             if self._memory.was_judged(told.read):
                 pair.attached.append(told)
@@ -205,7 +212,10 @@ class Engine:
         incident = self._reporter.incident(facts, said.revision + 1 if said else 1)
         if said is not None and says_the_same(incident, said):
             return None
-        (pair or self._pair(key)).said = incident
+        pair = pair or self._pair(key)
+        if said is not None and pair.said_elsewhere and has_the_facts_of(incident, said, self._judged_to_ms):
+            return None
+        pair.said, pair.said_elsewhere = incident, False
         return incident
 
     def _facts_of(self, key: PairKey) -> IncidentFacts | None:

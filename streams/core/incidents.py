@@ -135,6 +135,19 @@ def says_the_same(one: LinkedIncident, other: LinkedIncident) -> bool:
     return structs.replace(one, revision=other.revision, vehicle=vehicle) == other
 
 
+def has_the_facts_of(incident: LinkedIncident, said: LinkedIncident, judged_to_ms: int) -> bool:
+    """Whether an incident rests on what one said before does, however they are judged.
+
+    Of the reads only those stamped at or after ``judged_to_ms`` can be new: earlier ones were known to whoever said it.
+    """
+    vehicle = structs.replace(incident.vehicle, stamp_ms=said.vehicle.stamp_ms)
+    if (incident.shot, vehicle, incident.review) != (said.shot, said.vehicle, said.review):
+        return False
+    known = {(read.read_id, read.captured_at_ms) for read in (*said.sightings, *said.set_aside)}
+    reads = (*incident.sightings, *incident.set_aside)
+    return all((r.read_id, r.captured_at_ms) in known or r.stamp_ms < judged_to_ms for r in reads)
+
+
 # ---------------------------------------------------------------------- what an incident tells of its facts
 
 

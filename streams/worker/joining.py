@@ -28,6 +28,9 @@ from streams.worker.fencing import IncidentWriter, WriterLost
 from streams.worker.outputs import Outputs
 from streams.worker.partition import Partition, Source
 
+Said = tuple[LinkedIncident, bool]
+"""What was said of an incident, and whether that was with another site file, other rules or another calibration."""
+
 
 class Joining:
     """The engines of the partitions that this worker has now."""
@@ -100,7 +103,7 @@ class Joining:
         writer: IncidentWriter,
         noted_ends: Mapping[Source, int],
         judged_to_ms: int,
-        said: Iterable[LinkedIncident],
+        said: Iterable[Said],
     ) -> Partition:
         """Return a partition that begins here, silent: it knows what was said, and hears shots and actions from now."""
         self.keep(self._partitions.keys() - {number})
@@ -113,8 +116,8 @@ class Joining:
             noted_ends,
             judged_to_ms,
         )
-        for incident in said:
-            partition.engine.restore(incident)
+        for incident, said_elsewhere in said:
+            partition.engine.restore(incident, said_elsewhere)
         for admitted in self.broadcast.history():
             partition.engine.hear(admitted)
         for source, (position, stamp_ms) in self._passed.items():

@@ -22,6 +22,8 @@ DEAD_LETTER_BYTES_MAX: Final = 16 * 2**20
 
 
 _FORWARD_BYTES_MAX: Final = 512 * 1024
+DIGEST_HEADER: Final = "rampwatch-digest"
+"""Of all that is published: the digest of the site file, the rules and the calibration."""
 _AGAIN_S: Final = 1.0
 
 log = logging.getLogger("rampwatch.worker")
@@ -51,7 +53,7 @@ class Outputs:
         self._app = app
         self._prefix = settings.prefix
         self._pulse = pulse
-        self.headers: Final = {"rampwatch-digest": digest.encode()}
+        self.headers: Final = {DIGEST_HEADER: digest.encode()}
         if settings.prefix:
             self.headers["rampwatch-replay"] = settings.prefix.encode()
 

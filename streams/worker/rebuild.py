@@ -27,7 +27,8 @@ from streams.settings import Settings
 from streams.worker.commits import Committed, committed
 from streams.worker.fencing import IncidentWriter
 from streams.worker.health import Pulse
-from streams.worker.joining import Joining
+from streams.worker.joining import Joining, Said
+from streams.worker.outputs import DIGEST_HEADER
 from streams.worker.partition import Partition, Source
 from streams.worker.records import core_records
 
@@ -159,15 +160,16 @@ class Rebuild:
 
     # ------------------------------------------------------------------ reading again
 
-    async def _read_back(self, consumer: Any) -> dict[int, dict[str, LinkedIncident]]:  # noqa: ANN401
+    async def _read_back(self, consumer: Any) -> dict[int, dict[str, Said]]:  # noqa: ANN401
         """What was said of each incident last, by partition and incident id."""
         tps = {self._tp(INCIDENTS, number): 0 for number in self._numbers}
-        said: dict[int, dict[str, LinkedIncident]] = {number: {} for number in self._numbers}
+        said: dict[int, dict[str, Said]] = {number: {} for number in self._numbers}
         async for tp, rows in _batches(consumer, tps, await consumer.end_offsets(list(tps))):
-            for incident in filter(None, map(_incident, rows)):
+            for incident, digest in filter(None, map(_incident, rows)):
                 before = said[tp.partition].get(incident.incident_id)
-                if before is None or incident.revision >= before.revision:
-                    said[tp.partition][incident.incident_id] = incident
+                if before is None or incident.revision >= before[0].revision:
+                    elsewhere = not self._settings.republish and digest != self._headers[DIGEST_HEADER]
+                    said[tp.partition][incident.incident_id] = (incident, elsewhere)
         return said
 
     async def _feed(self, consumer: Any, topic: str, partitions: Sequence[Partition]) -> None:  # noqa: ANN401
@@ -242,12 +244,12 @@ def _batched(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Pa
     return (partitions[first : first + size] for first in range(0, len(partitions), size))
 
 
-def _incident(row: Any) -> LinkedIncident | None:  # noqa: ANN401
-    """What was said, or None where it is not ours to understand."""
+def _incident(row: Any) -> tuple[LinkedIncident, bytes | None] | None:  # noqa: ANN401
+    """What was said, and the digest of what it was said with; None where it is not ours to understand."""
     if row.value is None:
         return None
     try:
-        return msgspec.json.decode(row.value, type=LinkedIncident)
+        return msgspec.json.decode(row.value, type=LinkedIncident), dict(row.headers).get(DIGEST_HEADER)
     except (msgspec.DecodeError, ValueError):
         log.warning(
             "%s-%d offset %d is no linked incident; it is passed over: see who else writes to this topic",

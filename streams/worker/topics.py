@@ -129,7 +129,23 @@ async def check(settings: Settings) -> list[str]:
     faults = [_absent(t.name, settings, codes[t.name]) for t in wanted if t not in present]
     for topic in present:
         faults += _faults(topic, len(described[topic.name]["partitions"]), configs[topic.name])
+    by_topic = {name.removeprefix(settings.prefix): config for name, config in configs.items()}
+    if DEAD_LETTERS in by_topic:
+        faults += _faults_of_dead_letters(settings.prefix + DEAD_LETTERS, by_topic)
     return faults
+
+
+def _faults_of_dead_letters(name: str, configs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """They must hold whatever came in, and plates no longer than the reads do."""
+    size = int(configs[DEAD_LETTERS].get("max.message.bytes", "0"))
+    needed = 2 * max(
+        (int(configs[topic].get("max.message.bytes", "0")) for topic in INPUTS if topic in configs), default=0
+    )
+    if size < needed:
+        yield f"{name}: max.message.bytes is {size}, must be at least {needed}, twice what an input topic takes"
+    kept_ms, reads_ms = (int(configs.get(topic, {}).get("retention.ms", "-1")) for topic in (DEAD_LETTERS, READS))
+    if reads_ms >= 0 and not 0 <= kept_ms <= reads_ms:
+        yield f"{name}: retention.ms is {kept_ms}, must be at most {reads_ms}: it would keep plates longer than {READS}"
 
 
 def _absent(name: str, settings: Settings, code: int) -> str:

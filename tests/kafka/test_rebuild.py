@@ -104,3 +104,35 @@ def test_a_revision_of_a_shot_after_a_restart_changes_the_incident_said_before(
         (incident,) = last_incidents(settings).values()
         assert (incident["revision"], incident["status"]) == (2, "retracted")
         assert incident["sightings"] == []
+
+
+def incident_ids(settings: Any) -> list[str]:
+    return [incident for incident, _ in said(settings)]
+
+
+@pytest.mark.parametrize("republish", [False, True])
+def test_under_other_rules_an_incident_stands_until_its_facts_change_unless_told_otherwise(
+    broker: Broker, prefix: str, tmp_path: Path, republish: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identifier = pair_id("ruled", "SIM 505")
+    records = pair("ruled", EVENING_MS, "SIM 505")
+    shot = json.loads(next(record.value for record in records if record.topic == SHOTS))
+    confirmed = shot | {"revision": 1, "status": "confirmed"}
+    with topics_of(broker.address, prefix) as settings:
+        with worker(settings, tmp_path) as first:
+            publish(settings, records)
+            await_handled(settings, first)
+            first.process.kill()
+        # no car could have been at that ramp in time any more
+        config = tmp_path / "config.toml"
+        config.write_text(f"republish = {str(republish).lower()}\n[join]\nmax_speed_mps = 1\nreach_slack_m = 0\n")
+        with worker(settings, tmp_path, "--config", str(config)) as second:
+            publish(settings, pair("other", EVENING_MS + HOUR_MS, "SIM 606")[:1])
+            await_handled(settings, second)
+            assert (incident_ids(settings).count(identifier) > 1) is republish
+            publish(settings, [playable(SHOTS, EVENING_MS + 20 * MINUTE_MS, "S-ruled", **confirmed)])
+            await_handled(settings, second)
+            second.stop()
+        (incident,) = last_incidents(settings).values()
+        assert (incident["shot"]["status"], incident["status"]) == ("confirmed", "retracted")
+        assert incident["revision"] == (3 if republish else 2)
