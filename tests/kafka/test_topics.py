@@ -138,7 +138,10 @@ def test_topics_are_made_as_planned_once_and_then_nothing_is_wrong(broker: Broke
         (alter(HITS, message_timestamp_type="CreateTime"), f"{HITS}: message.timestamp.type is CreateTime, must be "),
         (alter(SHOTS, retention_ms="86400000"), f"{SHOTS}: retention.ms is 86400000, must be at least 94608000000: "),
         (alter(READS, segment_ms="86400000"), f"{READS}: segment.ms is 86400000, must be at most an eighth of "),
-        (alter(DEAD_LETTERS, max_message_bytes="1000000"), f"{DEAD_LETTERS}: max.message.bytes is 1000000, must be at "),
+        (
+            alter(DEAD_LETTERS, max_message_bytes="1000000"),
+            f"{DEAD_LETTERS}: max.message.bytes is 1000000, must be at ",
+        ),
         (alter(DEAD_LETTERS, retention_ms="604800000"), f"{DEAD_LETTERS}: retention.ms is 604800000, must be at most "),
         (alter(INCIDENTS, cleanup_policy="compact"), f"{INCIDENTS}: cleanup.policy is compact, must be "),
         (with_partitions(TALLIES, 3), f"{TALLIES}: has 3 partitions, not 1; the number is fixed for a topic's life: "),
