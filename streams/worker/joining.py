@@ -146,7 +146,7 @@ class Joining:
     def committable_ms(self, number: int) -> int | None:
         """Return the watermark that a commit may say of this partition; None while nothing may be committed."""
         partition = self._partitions.get(number)
-        if partition is None or not partition.is_live or partition.is_behind:
+        if partition is None or not partition.is_live:
             return None
         return partition.settled_ms
 

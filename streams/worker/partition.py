@@ -5,7 +5,8 @@ Invariants:
 * An incident's changes are published before the memory they came from is released, and before the offsets of the
   records they came from, or the watermark, may be committed.
 * Until every input was read to the end it had when the partition was taken over, nothing is changed in an incident
-  said before, nothing is released and nothing committed; incidents nobody has heard of go out at once.
+  said before, nothing is released, and the watermark that is committed stays; incidents nobody has heard of go out at
+  once. Offsets are committed: whoever takes over next is fed from that watermark on, and says what was not said.
 * The watermark moves only by what was read, or by an end that was asked for afterwards.
 """
 

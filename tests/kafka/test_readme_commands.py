@@ -81,7 +81,7 @@ def test_a_worker_runs_as_the_readme_says(tmp_path: Path) -> None:
         with rampwatch("topics create", tmp_path, port, RAMPWATCH_BROKER=address) as create:
             code, said = ended(create)
         assert code == 0, said
-        assert {"shot-spotter-alerts", "linked-incidents", "6 topics made"} <= set(said)
+        assert {"shot-spotter-alerts", "linked-incidents", "9 topics made"} <= set(said)
         with rampwatch("topics check", tmp_path, port, RAMPWATCH_BROKER=address) as check:
             assert ended(check) == (0, ["the topics are as a worker needs them"])
         with rampwatch("worker --site hartford", tmp_path, port, RAMPWATCH_BROKER=address) as worker:

@@ -189,6 +189,8 @@ class Worker:
             self.shell.risk()
         self.shell.risk()
         if self.is_behind():
+            # where to go on, not how far all is judged: from there all is fed again, by whoever takes over next
+            self.shell.commit = Commit(dict(self.at), self.judged_to_ms)
             return
         self.engine.release(self.passed_ms())
         if self.shell.may_commit():

@@ -36,6 +36,7 @@ ALLOWED_IN_CORE = {
     "unicodedata",
     "zlib",
     "zoneinfo",
+    "cramjam",
     "msgspec",
     "shapely",
     "numpy",
