@@ -111,6 +111,8 @@ class BatchConsumer(CommittingConsumer):
         self._generation = -1
         self._epoch = 0
         self._settling_in: asyncio.Task[None] | None = None
+        self._is_settled = False
+        """Whether the group has shared out its partitions, and not begun to share them out anew."""
         self._asked_at_s = 0.0
 
     async def on_stop(self) -> None:
@@ -125,6 +127,7 @@ class BatchConsumer(CommittingConsumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let the batch in hand end and commit it while the partitions are still this worker's."""
+        self._is_settled = False
         self.stop_flow()
         await self._stop_settling_in()
         async with self.handler.lock:
@@ -146,6 +149,7 @@ class BatchConsumer(CommittingConsumer):
             self._generation = generation_id
             lost = {tp.partition for tp in mine if not kept or tp not in self._left_at}
             self.handler.keep({tp.partition for tp in mine} - lost)
+            self._is_settled = True
         await super().on_partitions_assigned(assigned, generation_id)
         await self.counting.own(any(tp.topic == self.owned_topic for tp in assigned))
 
@@ -159,10 +163,12 @@ class BatchConsumer(CommittingConsumer):
         mine = {tp for tp in assigned if tp.topic in self.batch_topics}
         await self._check_together(mine)
         async with self.handler.lock:
+            if not self._is_settled:
+                return  # the partitions were given up while this waited: the next assignment begins anew
             kept = {tp for tp in mine if tp.partition in self.handler.live()} & self._left_at.keys()
             self._go_on({tp: self._left_at[tp] for tp in kept - self._position.keys()})
             self.handler.resume()
-        self._settling_in = asyncio.ensure_future(self._settle_in(assigned))
+            self._settling_in = asyncio.ensure_future(self._settle_in(assigned))
 
     async def _settle_in(self, assigned: set[TP]) -> None:
         """Find out where the group goes on, and take over what is new here; tries until it is done.
@@ -192,7 +198,8 @@ class BatchConsumer(CommittingConsumer):
 
     async def _ready(self, number: int, positions: Mapping[TopicPartition, int]) -> None:
         async with self.handler.lock:
-            self._go_on({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
+            if number in self.handler.live():  # else its writer was lost meanwhile, and it is taken over again
+                self._go_on({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
 
     def _go_on(self, positions: Mapping[TP, int]) -> None:
         """Read these partitions on from here; the lock is held."""

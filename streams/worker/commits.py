@@ -12,6 +12,7 @@ from typing import Final
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from msgspec import Struct
 
 from streams.connection import connection
@@ -41,12 +42,17 @@ def told_watermark_ms(text: str | None) -> int:
 
 async def committed(settings: Settings, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
     """Return what the group has committed for these partitions; those without are left out. Raises `KafkaError`."""
+    asked = list(tps)
     admin = AIOKafkaAdminClient(**connection(settings))
     try:
         await admin.start()
-        answer = await admin.list_consumer_group_offsets(settings.prefix + settings.group, partitions=list(tps))
+        answer = await admin.list_consumer_group_offsets(settings.prefix + settings.group, partitions=asked)
     finally:
         await admin.close()
+    # a broker that may not answer for the group says so beside the offsets, where aiokafka does not look; one that may
+    # names every partition asked for, also those that have no commit
+    if not answer.keys() >= set(asked):
+        raise GroupCoordinatorNotAvailableError("who knows what the group has committed does not say it now")
     return {
         tp: Committed(found.offset, told_watermark_ms(found.metadata))
         for tp, found in answer.items()

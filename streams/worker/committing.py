@@ -37,6 +37,8 @@ class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.consumer.metadata_of(tp))
             for tp, offset in mine.items()
         }
+        if not said:
+            return False  # all are somebody else's by now; aiokafka refuses to commit nothing
         self.tp_last_committed_at.update(dict.fromkeys(mine, monotonic()))
         try:
             await consumer.commit(said)

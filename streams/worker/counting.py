@@ -125,9 +125,13 @@ class _Owner:
     async def _catch_up(self, consumer: Any) -> None:  # noqa: ANN401 - aiokafka has no types
         """Read what was tallied and said before: the tallies first, so that what they tell is not tallied again."""
         numbers = {INCIDENTS: self._settings.partitions}
-        for topics in ((TALLIES, COUNTERS, ALERTS), (INCIDENTS,)):
-            tps = [TopicPartition(self._prefix + t, n) for t in topics for n in range(numbers.get(t, 1))]
-            consumer.assign([*consumer.assignment(), *tps])
+        groups = [
+            [TopicPartition(self._prefix + t, n) for t in topics for n in range(numbers.get(t, 1))]
+            for topics in ((TALLIES, COUNTERS, ALERTS), (INCIDENTS,))
+        ]
+        # at once: to assign anew is to begin anew
+        consumer.assign([tp for tps in groups for tp in tps])
+        for tps in groups:
             ends = await consumer.end_offsets(tps)
             while any([await consumer.position(tp) < ends[tp] for tp in tps]):
                 for rows in (await consumer.getmany(*tps, timeout_ms=_POLL_MS)).values():
@@ -146,7 +150,8 @@ class _Owner:
             elif isinstance(event, Tally):
                 self._feed(event)
             elif event is not None:
-                self._said[f"{topic} {row.key}"] = event
+                # of alerts each counts, also where a newer one of their zone has the same key
+                self._said[event.spike_id if isinstance(event, SpikeAlert) else f"{topic} {row.key}"] = event
 
     def _tally(self, incident: LinkedIncident) -> None:
         """Tally a revision of an incident, unless that was done before."""

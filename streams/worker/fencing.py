@@ -26,6 +26,7 @@ _TRANSACTION_MS_MAX: Final = 10_000
 _SAY_S_MAX: Final = 15.0
 """By then the broker has given the transaction up, and a group that settles must not wait for longer."""
 _CLOSE_S_MAX: Final = 5.0
+_SAYING_BYTES_MAX: Final = 4 * 2**20
 
 
 class WriterLost(RampwatchError):
@@ -56,6 +57,9 @@ class FencedWriter:
             **connection(settings),
             transactional_id=f"{settings.prefix}{settings.group}-{name}",
             transaction_timeout_ms=_TRANSACTION_MS_MAX,
+            # an incident of the longest texts is larger than a record may be, until it is compressed
+            max_request_size=_SAYING_BYTES_MAX,
+            compression_type="gzip",
         )
         try:
             await producer.start()
