@@ -48,6 +48,8 @@ class BatchHandler(Protocol):
     lock: asyncio.Lock
     on_lost: Callable[[set[int]], None]
     """Called, with the lock held, when somebody else may write what partitions have to say."""
+    shared: frozenset[tuple[str, int]]
+    """The partitions of the broadcast topics, each with its topic's name without the prefix."""
     settled_in: asyncio.Event
     """Set when the first share of the partitions is taken over."""
 
@@ -162,6 +164,7 @@ class BatchConsumer(CommittingConsumer):
         assigned = {ensure_TP(tp) for tp in self.assignment() if tp.topic != self.owned_topic}
         mine = {tp for tp in assigned if tp.topic in self.batch_topics}
         await self._check_together(mine)
+        await self._check_shared(assigned - mine)
         async with self.handler.lock:
             if not self._is_settled:
                 return  # the partitions were given up while this waited: the next assignment begins anew
@@ -224,6 +227,15 @@ class BatchConsumer(CommittingConsumer):
                     f"the partitions of {topics} were not assigned together; see that all workers of the group are "
                     "of one version and read the same topics, and that rampwatch topics check is silent"
                 )
+            )
+
+    async def _check_shared(self, rare: set[TP]) -> None:
+        """Shots and actions of a partition made since this worker began reach no engine here."""
+        known = self.handler.shared
+        grown = sorted(tp.topic for tp in rare if (tp.topic.removeprefix(self.prefix), tp.partition) not in known)
+        if grown:
+            await self.crash(
+                RampwatchError(f"{grown[0]} has more partitions than when this worker began; restart all workers")
             )
 
     def committable_ms(self, number: int) -> int | None:

@@ -22,7 +22,7 @@ _FETCH_WAIT_MS: Final = 100
 
 
 class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The thread that talks to Kafka; its consumer's `metadata_of` gives what a commit says."""
+    """The thread that talks to Kafka; its consumer's ``saying`` is what a commit says."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - Faust has no types
         consumer = super()._create_worker_consumer(transport)
@@ -34,7 +34,7 @@ class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         mine = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         said = {
-            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.consumer.metadata_of(tp))
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.consumer.saying.get(tp, ""))
             for tp, offset in mine.items()
         }
         if not said:
@@ -71,6 +71,8 @@ class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
         self._position: dict[TP, int] = {}
         self._uncommitted: dict[TP, int] = {}
         self._said: dict[TP, str] = {}
+        self.saying: dict[TP, str] = {}
+        """What the commit under way says beside the offsets."""
 
     def committable_ms(self, number: int) -> int | None:
         """Return the watermark that a commit may say of this partition; None while nothing may be committed."""
@@ -105,8 +107,10 @@ class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         """Commit; what cannot be committed now is tried again with the next."""
+        # of a partition dropped meanwhile nothing is said any more, least of all that nothing was judged
+        offsets = {tp: offset for tp, offset in offsets.items() if tp in self._position}
         before = {tp: self._committed_offset.get(tp) for tp in offsets}
-        said = {tp: self.metadata_of(tp) for tp in offsets}
+        said = self.saying = {tp: self.metadata_of(tp) for tp in offsets}
         done: bool = await super()._commit_offsets(offsets, start_new_transaction)
         if done:
             self.pulse.beat()

@@ -85,7 +85,9 @@ class Counting:
                 return
             except KafkaError as error:
                 log.warning("nothing can be counted now (%s); trying again", type(error).__name__)
-                await asyncio.sleep(_AGAIN_S)
+            except Exception as error:  # counters that stand still in silence would be believed
+                log.error("counting broke down (%s); beginning anew", type(error).__name__)
+            await asyncio.sleep(_AGAIN_S)
 
 
 class _Owner:

@@ -3,7 +3,7 @@
 Invariants:
 
 * Whoever opens a writer shuts out whoever had it before: Kafka refuses what an older one sends.
-* What is said together is seen together, or not at all: each call is one transaction, read by `read_committed`.
+* What is said together is seen together, or not at all: it is a transaction, read by `read_committed`.
 * After any failure the writer is of no use any more, and what was said last is known only from the topic itself.
 """
 
@@ -25,6 +25,8 @@ _TRANSACTION_MS_MAX: Final = 10_000
 """How long the broker waits for a writer that begins to say something and does not end."""
 _SAY_S_MAX: Final = 15.0
 """By then the broker has given the transaction up, and a group that settles must not wait for longer."""
+_AT_ONCE: Final = 1_000
+"""Records in one transaction: so many go out well before it is given up."""
 _CLOSE_S_MAX: Final = 5.0
 _SAYING_BYTES_MAX: Final = 4 * 2**20
 
@@ -69,7 +71,11 @@ class FencedWriter:
         return cls(name, producer, headers)
 
     async def say(self, sayings: Sequence[Saying]) -> None:
-        """Publish records, in their order, all or none; raises `WriterLost`."""
+        """Publish records, in their order, a thousand and more of them in several steps; raises `WriterLost`."""
+        for first in range(0, len(sayings), _AT_ONCE):
+            await self._say_together(sayings[first : first + _AT_ONCE])
+
+    async def _say_together(self, sayings: Sequence[Saying]) -> None:
         saying = asyncio.ensure_future(self._say(sayings))
         await asyncio.wait({saying}, timeout=_SAY_S_MAX)
         if not saying.done():
@@ -108,7 +114,7 @@ class IncidentWriter:
         return cls(settings.prefix + INCIDENTS, number, writer)
 
     async def say(self, incidents: Sequence[LinkedIncident]) -> None:
-        """Publish revisions, in their order, all or none; raises `WriterLost`."""
+        """Publish revisions, in their order; raises `WriterLost`."""
         await self._writer.say([Saying(self._topic, i.incident_id, ENCODER.encode(i), self._number) for i in incidents])
 
     async def close(self) -> None:
