@@ -139,8 +139,11 @@ class _Owner:
                 for rows in (await consumer.getmany(*tps, timeout_ms=_POLL_MS)).values():
                     self._take_in(rows)
                 await asyncio.sleep(0)
+        # from now on this one knows what is said: it says it
+        consumer.pause(*(tp for tp in groups[0] if not tp.topic.endswith(TALLIES)))
         for said in self._said.values():
             self._fold.restore(said)
+        self._said.clear()
         log.info("counting: %d shots, hits and incidents are known", self._fold.things)
 
     def _take_in(self, rows: Iterable[Any]) -> None:

@@ -7,11 +7,17 @@ on another partition than its plate's was sent on, once. What was sent on is nev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from streams.core.events import Record, Refused
 from streams.core.intake import Admitted, Intake
 from streams.partitioning import partitions_of
+
+_FORWARD_BYTES_MAX: Final = 512 * 1024
+"""Of a record's own bytes: larger ones its topic might not take again, being compressed otherwise."""
+_TOO_LARGE: Final = Refused(
+    "limit", "", "lies on a wrong partition and is too large to be sent on; key records by their plate key"
+)
 
 
 class Sorted(NamedTuple):
@@ -44,6 +50,8 @@ class Door:
         for record, one, home in zip(records, admitted, homes, strict=True):
             if home == number or record.forwarded_from:
                 found.admitted.append(one)
+            elif len(one.value) > _FORWARD_BYTES_MAX:
+                found.refused.append((record, _TOO_LARGE))
             else:
                 found.strays.append((home, one.plate_key, record))
         return found

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
+from streams.connection import DENIED
 from streams.core.counters.wire import Tally, tally_key
 from streams.core.deadletters import dead_letter_headers, dead_letter_key
 from streams.core.events import DEAD_LETTERS, ENCODER, FORWARDED_HEADER, TALLIES, Record, Refused
@@ -19,9 +20,6 @@ from streams.worker.records import STAMP_HEADER
 
 DEAD_LETTER_BYTES_MAX: Final = 16 * 2**20
 """Of a record's own bytes. A record larger than its topic takes came compressed, and so does its dead letter."""
-
-
-_FORWARD_BYTES_MAX: Final = 512 * 1024
 DIGEST_HEADER: Final = "rampwatch-digest"
 """Of all that is published: the digest of the site file, the rules and the calibration."""
 _AGAIN_S: Final = 1.0
@@ -71,18 +69,10 @@ class Outputs:
         )
 
     async def forward(self, strays: Sequence[tuple[int, str, Record]]) -> None:
-        """Send records on to the partitions where they belong, given each with its plate key; as `dead_letters`.
-
-        One that its topic might not take again, being compressed otherwise, becomes a dead letter.
-        """
-        small = [stray for stray in strays if len(stray[2].value or b"") <= _FORWARD_BYTES_MAX]
+        """Send records on to the partitions where they belong, given each with its plate key; as `dead_letters`."""
         await self._send(
             Sending(self._prefix + record.topic, key.encode(), record.value or b"", number, self._of_stray(record))
-            for number, key, record in small
-        )
-        why = Refused("limit", "", "lies on a wrong partition and is too large to be sent on; key it by its plate key")
-        await self.dead_letters(
-            [(record, why) for _, _, record in strays if len(record.value or b"") > _FORWARD_BYTES_MAX]
+            for number, key, record in strays
         )
 
     async def tallies(self, tallies: Iterable[Tally]) -> None:
@@ -97,24 +87,37 @@ class Outputs:
         return headers | ({STAMP_HEADER: str(record.stamp_ms).encode()} if self._prefix else {})
 
     async def _send(self, sendings: Iterable[Sending]) -> None:
-        rows = list(sendings)
-        while True:
-            try:
-                return await self._send_all(rows)
-            except MessageSizeTooLargeError:
-                rows = [row.shortened() for row in rows]
-            except (KafkaError, ProducerSendError) as error:
-                log.warning("the broker takes nothing now (%s); trying again", type(error).__name__)
-                self._pulse.beat()
-                await asyncio.sleep(_AGAIN_S)
+        """Send until the broker has all: in part what is too large for its topic; raises where nothing is permitted."""
+        left = list(sendings)
+        while left:
+            errors = await asyncio.gather(*map(self._kept_back, left))
+            told = [(row, error) for row, error in zip(left, errors, strict=True) if error is not None]
+            await self._wait(error for _, error in told if not isinstance(error, MessageSizeTooLargeError))
+            left = [row.shortened() if isinstance(error, MessageSizeTooLargeError) else row for row, error in told]
 
-    async def _send_all(self, rows: Sequence[Sending]) -> None:
+    async def _kept_back(self, row: Sending) -> KafkaError | None:
+        """Send a row and return what kept it from the broker; None where nothing did."""
         producer = await self._app.maybe_start_producer()
-        sent = [
-            await producer.send(row.topic, row.key, row.value, row.partition, None, list(row.headers.items()))
-            for row in rows
-        ]
-        await asyncio.gather(*sent)
+        headers = list(row.headers.items())
+        try:
+            await (await producer.send(row.topic, row.key, row.value, row.partition, None, headers))
+        except ProducerSendError as error:
+            if not isinstance(error.__cause__, KafkaError):
+                raise
+            return error.__cause__
+        except KafkaError as error:
+            return error
+        return None
+
+    async def _wait(self, errors: Iterable[KafkaError]) -> None:
+        """Wait for better times where something failed, and raise what gets no better."""
+        for error in errors:
+            if isinstance(error, DENIED):
+                raise error
+            log.warning("the broker takes not everything now (%s); trying again", type(error).__name__)
+            self._pulse.beat()
+            await asyncio.sleep(_AGAIN_S)
+            return
 
 
 def _kept(record: Record) -> bytes:

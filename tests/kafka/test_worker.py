@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from aiokafka import AIOKafkaProducer
 
 from streams.broker import LocalBroker
 from streams.core.events import (
@@ -24,6 +27,7 @@ from streams.core.events import (
 from streams.core.incidents import incident_id
 from streams.core.plates import plate_key
 from streams.replay.player import Playable
+from streams.settings import Settings
 from streams.simulate.city import City, simulate
 from streams.simulate.plan import CityPlan
 from streams.sites import load_site
@@ -36,6 +40,7 @@ from .driving import (
     await_handled,
     dead_letters,
     eventually,
+    headers_of,
     last_incidents,
     members_of,
     publish,
@@ -203,6 +208,39 @@ def test_a_claimed_stamp_that_is_no_time_is_not_believed_and_stops_nobody(
         await_handled(settings, running)
         # all count with the broker's stamps: the first of each is used, the others are its duplicates
         assert running.outcomes()[SHOTS] == {"used": 1, "duplicate": len(claims) - 1}
+
+
+def test_what_only_its_own_compression_made_fit_is_kept_in_part_and_nothing_else_is(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    """A repeat farther back than gzip looks: a fifth by Zstandard, whole by the compression of the dead letters."""
+    huge = 5 * random.Random(1).randbytes(600_000)
+    small = [b"no JSON %d" % number for number in range(20)]
+    with topics_of(broker.address, prefix) as settings, worker(settings, tmp_path) as running:
+        asyncio.run(publish_packed(settings, [*small[:10], huge, *small[10:]]))
+        await_handled(settings, running)
+        rows = read_topic(settings, DEAD_LETTERS)
+        outcomes = running.outcomes()[READS]
+    kept = [(row.value, headers_of(row).get("rampwatch-truncated")) for row in rows]
+    (part, told), *whole = sorted(kept, key=lambda row: -len(row[0]))
+    assert sorted(whole) == sorted((value, None) for value in small)
+    assert huge.startswith(part)
+    assert len(huge) / 4 <= len(part) < len(huge)
+    assert told == f"the first {len(part)} bytes of it, the topic takes no more"
+    assert (outcomes["dead"], outcomes.total()) == (21, 21)
+
+
+async def publish_packed(settings: Settings, values: list[bytes]) -> None:
+    """Publish reads in one batch, compressed by Zstandard."""
+    async with AIOKafkaProducer(
+        bootstrap_servers=settings.broker,
+        compression_type="zstd",
+        max_request_size=2**23,
+        max_batch_size=2**23,
+        linger_ms=200,
+    ) as producer:
+        sent = [await producer.send(settings.prefix + READS, value, partition=0) for value in values]
+        await asyncio.gather(*sent)
 
 
 def test_a_record_as_large_as_its_topic_takes_becomes_a_dead_letter(
