@@ -90,24 +90,43 @@ class Outputs:
         """Send until the broker has all: in part what is too large for its topic; raises where nothing is permitted."""
         left = list(sendings)
         while left:
-            errors = await asyncio.gather(*map(self._kept_back, left))
-            told = [(row, error) for row, error in zip(left, errors, strict=True) if error is not None]
+            told = await self._kept_back(left)
             await self._wait(error for _, error in told if not isinstance(error, MessageSizeTooLargeError))
             left = [row.shortened() if isinstance(error, MessageSizeTooLargeError) else row for row, error in told]
 
-    async def _kept_back(self, row: Sending) -> KafkaError | None:
-        """Send a row and return what kept it from the broker; None where nothing did."""
+    async def _kept_back(self, rows: Sequence[Sending]) -> list[tuple[Sending, KafkaError]]:
+        """Send rows and return those that the broker has not, each with what kept it back.
+
+        They are handed to the producer one after the other: of a thousand that wait there for room all are woken for
+        the next that fits, and a flood of dead letters would go out at a hundredth of the speed.
+        """
+        under_way: list[tuple[Sending, Any]] = []
+        kept_back: list[tuple[Sending, KafkaError]] = []
+        for at, row in enumerate(rows):
+            try:
+                under_way.append((row, await self._begun(row)))
+            except MessageSizeTooLargeError as error:
+                kept_back.append((row, error))
+            except KafkaError as error:
+                kept_back += [(other, error) for other in rows[at:]]  # no room for one, none for the next
+                break
+        answers = await asyncio.gather(*(answer for _, answer in under_way), return_exceptions=True)
+        for (row, _), answer in zip(under_way, answers, strict=True):
+            if isinstance(answer, KafkaError):
+                kept_back.append((row, answer))
+            elif isinstance(answer, BaseException):
+                raise answer
+        return kept_back
+
+    async def _begun(self, row: Sending) -> Any:  # noqa: ANN401 - aiokafka has no types
+        """Hand a row to the producer and return what will be the broker's answer; raises `KafkaError`."""
         producer = await self._app.maybe_start_producer()
-        headers = list(row.headers.items())
         try:
-            await (await producer.send(row.topic, row.key, row.value, row.partition, None, headers))
+            return await producer.send(row.topic, row.key, row.value, row.partition, None, list(row.headers.items()))
         except ProducerSendError as error:
-            if not isinstance(error.__cause__, KafkaError):
-                raise
-            return error.__cause__
-        except KafkaError as error:
-            return error
-        return None
+            if isinstance(error.__cause__, KafkaError):
+                raise error.__cause__ from None
+            raise
 
     async def _wait(self, errors: Iterable[KafkaError]) -> None:
         """Wait for better times where something failed, and raise what gets no better."""

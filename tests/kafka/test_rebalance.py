@@ -15,6 +15,8 @@ from .driving import await_handled, eventually, members_of, publish, read_topic,
 
 AT_MS = 1_780_000_000_000
 CHUNKS_MIN = 5
+CHUNK_S = 0.1
+"""Two thousand reads and as many hits a second: what one worker keeps up with, so that the end is not a backlog."""
 
 
 class Flow(threading.Thread):
@@ -28,7 +30,7 @@ class Flow(threading.Thread):
         self.chunks = 0
 
     def run(self) -> None:
-        while not self.enough.is_set():
+        while not self.enough.wait(CHUNK_S):
             first = 200 * self.chunks
             numbers = range(first, first + 200)
             rows = [(topic, n) for n in numbers for topic in ((READS, HITS, SHOTS) if n % 20 == 0 else (READS, HITS))]
