@@ -16,7 +16,10 @@ Invariants:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import compress
+from operator import not_
 
 from streams.core.events import (
     IncidentAction,
@@ -41,7 +44,7 @@ from streams.core.incidents import (
     told_reads,
     told_shot,
 )
-from streams.core.intake import Admitted
+from streams.core.intake import Admitted, AdmittedReads
 from streams.core.linking import is_evidence, is_near
 from streams.core.memory import HitKey, Memory
 from streams.core.plates import plate_key
@@ -97,7 +100,7 @@ class Engine:
         """Take in a hit or a read and return what it counts as; raises `Refused` (``limit``)."""
         event = admitted.event
         if type(event) is PlateRead:
-            return self._join_read(event, admitted)
+            return self._join_read(event, admitted.plate_key, admitted.stamp_ms, admitted.value)
         assert isinstance(event, VehicleHit)
         return self._join_hit(event, admitted.plate_key, admitted.stamp_ms)
 
@@ -108,13 +111,27 @@ class Engine:
         elif isinstance(admitted.event, IncidentAction):
             self._hear_action(admitted.event, admitted.stamp_ms)
 
-    def _join_read(self, read: PlateRead, admitted: Admitted) -> Outcome:
-        key, stamp_ms = admitted.plate_key, admitted.stamp_ms
-        if self._memory.was_judged(read):
+    def join_reads(self, batch: AdmittedReads) -> dict[Outcome, int]:
+        """Take in a list of reads and return how many count as what: as `join` of each, at a fraction of the cost."""
+        outcomes: dict[Outcome, int] = defaultdict(int)
+        listed, keys = self._memory.hits, batch.plate_keys
+        some_judged = self._memory.was_judged(min(batch.captured_ms))
+        plain = [key not in listed and not some_judged for key in keys]
+        rows = zip(batch.reads, keys, batch.stamps_ms, batch.values, strict=True)
+        for row in compress(rows, map(not_, plain)):
+            outcomes[self._join_read(*row)] += 1
+        if any(plain):
+            outcomes["used"] += sum(plain)
+            columns = (compress(keys, plain), compress(batch.stamps_ms, plain), compress(batch.values, plain))
+            self._memory.unlisted.extend(max(batch.captured_ms), *columns)
+        return outcomes
+
+    def _join_read(self, read: PlateRead, key: str, stamp_ms: int, value: bytes) -> Outcome:
+        if self._memory.was_judged(read.captured_at_ms):
             return "duplicate"
         listed = self._memory.hits.get(key)
         if listed is None:
-            self._memory.add_unlisted(read, key, stamp_ms, admitted.value)
+            self._memory.unlisted.append(read.captured_at_ms, key, stamp_ms, value)
             return "used"
         for alert_id in self._memory.shots_around(read.captured_at_ms):
             near = self._near(self._memory.shots[alert_id], read)
@@ -176,7 +193,7 @@ class Engine:
         pair = self._pair((incident.shot.alert_id, hit.hit_id, key))
         pair.said, pair.said_elsewhere = incident, said_elsewhere
         for told in told_of:
-            if self._memory.was_judged(told.read):
+            if self._memory.was_judged(told.read.captured_at_ms):
                 pair.attached.append(told)
             else:
                 self._memory.add_read(told.read, key, told.stamp_ms, revision=-1)

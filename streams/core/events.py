@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -247,6 +248,7 @@ class Record(Struct, frozen=True, gc=False):
 
 
 _DECODERS: Final = {topic: msgspec.json.Decoder(kind) for topic, kind in EVENT_TYPES.items()}
+_READ_DECODER: Final = msgspec.json.Decoder(PlateRead)
 _DEEPEST: Final = 256
 """Levels of nesting. How deep a decoder gets depends on its caller's stack; what is refused must not."""
 _LONGEST_DETAIL: Final = 200
@@ -275,6 +277,19 @@ def decode(topic: str, value: bytes | None) -> Event:
     if type(event) is VehicleHit and event.status == "recovered" and event.cleared_at_ms is None:
         raise Refused("schema", "cleared_at_ms", "required when the status is recovered")
     return event
+
+
+def decode_reads(values: Sequence[bytes | None]) -> list[PlateRead] | None:
+    """Return the plate reads in records' bytes; None where one is unusable or unusual: `decode` looks at each then."""
+    if not all(values):
+        return None
+    filled = cast(Sequence[bytes], values)
+    if max(map(len, filled), default=0) > 2 * _DEEPEST or not b"".join(filled).isascii():
+        return None
+    try:
+        return list(map(_READ_DECODER.decode, filled))
+    except msgspec.DecodeError:
+        return None
 
 
 def _refusal(value: bytes, error: msgspec.ValidationError) -> Refused:

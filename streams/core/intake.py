@@ -6,7 +6,9 @@ reason that needs state; the engine and the broadcast give it.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Sequence
+from operator import sub
+from typing import NoReturn, cast
 
 from msgspec import Struct
 
@@ -18,9 +20,10 @@ from streams.core.events import (
     Refused,
     VehicleHit,
     decode,
+    decode_reads,
     event_time_ms,
 )
-from streams.core.plates import fold, normalise, usable
+from streams.core.plates import fold, normalise, plate_keys, usable
 from streams.core.rules import JoinRules
 from streams.core.site import Site
 
@@ -44,6 +47,17 @@ class Admitted(Struct, frozen=True, gc=False):
     """The record's own bytes."""
 
 
+class AdmittedReads(Struct, frozen=True, gc=False):
+    """Reads that can be used, side by side: what stands at one place of each list belongs together."""
+
+    reads: list[PlateRead]
+    plate_keys: list[str]
+    captured_ms: list[int]
+    stamps_ms: Sequence[int]
+    values: Sequence[bytes]
+    """The records' own bytes."""
+
+
 class Intake:
     """The door: knows the site's ramps and the join's rules, and remembers nothing."""
 
@@ -53,6 +67,7 @@ class Intake:
         self._earliest_ahead_ms = -rules.read_retention_ms
         self._latest_ahead_ms = rules.max_future_skew_ms
         self._placeholders = frozenset(normalise(plate) for plate in rules.placeholder_plates)
+        self._placeholder_keys = frozenset(map(fold, self._placeholders))
 
     def admit(self, record: Record) -> Admitted:
         """Return the event in a record; raises `Refused`, with the first reason that matches (DESIGN.md, Events)."""
@@ -77,6 +92,26 @@ class Intake:
             if ahead_ms > self._latest_ahead_ms:
                 self._refuse_time(event, record, ahead_ms)
         return Admitted(event, key, record.topic, record.partition, record.offset, record.stamp_ms, record.value or b"")
+
+    def admit_reads(self, values: Sequence[bytes | None], stamps_ms: Sequence[int]) -> AdmittedReads | None:
+        """Return the reads in a list of records as `admit` would, at a third of the cost.
+
+        None where any of them is out of the ordinary, usable or not: what is refused, and why, `admit` alone says.
+        Each step looks at the whole list, because a step for each read is what costs.
+        """
+        reads = decode_reads(values)
+        if not reads:
+            return None
+        keys = plate_keys([read.plate for read in reads])
+        if keys is None or not self._placeholder_keys.isdisjoint(keys):
+            return None
+        if not self._ramps.keys() >= {read.ramp_id for read in reads}:
+            return None
+        captured_ms = [read.captured_at_ms for read in reads]
+        ahead_ms = list(map(sub, captured_ms, stamps_ms))
+        if min(ahead_ms) < self._earliest_ahead_ms or max(ahead_ms) > self._latest_ahead_ms:
+            return None
+        return AdmittedReads(reads, keys, captured_ms, stamps_ms, cast(Sequence[bytes], values))
 
     def _plate_key(self, plate: str) -> str:
         normalised = usable(normalise(plate))

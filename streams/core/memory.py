@@ -47,14 +47,15 @@ class Memory:
         self._hit_memory: Expiry[HitKey] = Expiry()
         self._reads: IntervalBuffer[str, Versions[PlateRead]] = IntervalBuffer()
         self._read_ids: dict[tuple[str, str, int], Versions[PlateRead]] = {}
-        self._unlisted = ReadRing()
+        self.unlisted = ReadRing()
+        """Reads of plates that nobody lists, as their records' bytes: a theft may be reported later."""
         self._actions: dict[str, dict[str, Versions[IncidentAction]]] = {}
         self._action_memory: Expiry[tuple[str, str]] = Expiry()
 
     @property
     def reads_kept(self) -> int:
         """How many reads are in memory."""
-        return len(self._reads) + len(self._unlisted)
+        return len(self._reads) + len(self.unlisted)
 
     # ------------------------------------------------------------------ taking in
 
@@ -98,9 +99,9 @@ class Memory:
             self._hit_memory.add(stamp_ms + self._rules.hit_memory_ms, (key, hit.hit_id))
         return versions.add(hit, stamp_ms)
 
-    def was_judged(self, read: PlateRead) -> bool:
-        """Whether a read's time was up before the watermark."""
-        return read.captured_at_ms + self._rules.read_retention_ms < self.watermark_ms
+    def was_judged(self, captured_ms: int) -> bool:
+        """Whether the time of a read captured then was up before the watermark."""
+        return captured_ms + self._rules.read_retention_ms < self.watermark_ms
 
     def add_read(self, read: PlateRead, key: str, stamp_ms: int, revision: int = 0) -> Outcome:
         """Take in a read of a listed plate as a fact.
@@ -114,16 +115,12 @@ class Memory:
             self._reads.add(key, read.captured_at_ms, versions)
         return versions.add(read, stamp_ms, revision)
 
-    def add_unlisted(self, read: PlateRead, key: str, stamp_ms: int, value: bytes) -> None:
-        """Keep a read of a plate that nobody lists, as its record's bytes: a theft may be reported later."""
-        self._unlisted.append(key, read.captured_at_ms, stamp_ms, value)
-
     def _recall(self, key: str) -> None:
         """Make facts of the reads of a plate that is listed now and was not when they came."""
-        for stamp_ms, value in self._unlisted.of(key):
+        for stamp_ms, value in self.unlisted.of(key):
             read = decode(READS, value)
             assert isinstance(read, PlateRead)
-            if not self.was_judged(read) and plate_key(read.plate) == key:
+            if not self.was_judged(read.captured_at_ms) and plate_key(read.plate) == key:
                 self.add_read(read, key, stamp_ms)
 
     def add_action(self, action: IncidentAction, stamp_ms: int) -> None:
@@ -169,7 +166,7 @@ class Memory:
             del self._read_ids[key, read.read_id, read.captured_at_ms]
             if key in self.hits:
                 gone.setdefault(key, []).append(versions)
-        self._unlisted.release(captured_before_ms)
+        self.unlisted.release(captured_before_ms)
         return gone
 
     def release_shots(self) -> list[str]:

@@ -26,14 +26,14 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.core.errors import RampwatchError
-from streams.core.events import TALLIES, Record
+from streams.core.events import TALLIES
 from streams.worker.commits import Committed
 from streams.worker.committing import CommittingConsumer
 from streams.worker.counting import Counting
 from streams.worker.fencing import WriterLost
 from streams.worker.health import Pulse
 from streams.worker.rebuild import Ready
-from streams.worker.records import core_records
+from streams.worker.records import Batch
 
 _ASK_EVERY_S: Final = 1.0
 """How often the ends of quiet partitions are asked for: it bounds how late memory is released."""
@@ -68,7 +68,7 @@ class BatchHandler(Protocol):
     def committable_ms(self, number: int) -> int | None:
         """The watermark that a commit may say of this partition; None while nothing may be committed."""
 
-    def take(self, number: int, records: Sequence[Record]) -> None:
+    def take(self, batch: Batch) -> None:
         """Take in records of one partition of one topic; the lock is held until `settle`."""
 
     async def settle(self) -> None:
@@ -292,7 +292,7 @@ class BatchConsumer(CommittingConsumer):
 
     async def _whole(self, batches: Mapping[TP, Sequence[Any]]) -> None:
         for tp, rows in batches.items():
-            self.handler.take(tp.partition, core_records(self.prefix, tp.topic, tp.partition, rows))
+            self.handler.take(Batch(self.prefix, tp.topic, tp.partition, rows))
         await self.handler.settle()
         for tp, rows in batches.items():
             # a partition may have been dropped meanwhile

@@ -27,6 +27,7 @@ from streams.worker.door import Door
 from streams.worker.fencing import IncidentWriter, WriterLost
 from streams.worker.outputs import Outputs
 from streams.worker.partition import Partition, Source
+from streams.worker.records import Batch
 
 Said = tuple[LinkedIncident, bool]
 """What was said of an incident, and whether that was with another site file, other rules or another calibration."""
@@ -152,32 +153,40 @@ class Joining:
 
     # ------------------------------------------------------------------ in
 
-    def take(self, number: int, records: Sequence[Record]) -> None:
-        """Take in records of one partition of a joined topic, one or more; the lock is held until `settle`."""
-        partition = self._partitions[number]
-        last = records[-1]
-        admitted, refused, strays = self.door.sort(number, records)
+    def take(self, batch: Batch) -> None:
+        """Take in records of one partition of a joined topic; the lock is held until `settle`."""
+        source = (batch.name, batch.partition)
+        partition = self._partitions[batch.partition]
+        reads = self.door.reads(batch)
+        if reads is not None:
+            outcomes, greatest_ms = partition.engine.join_reads(reads), max(reads.stamps_ms)
+        else:
+            records = batch.records()
+            outcomes, greatest_ms = self._take_each(partition, records), max(record.stamp_ms for record in records)
+        for ended_as, count in outcomes.items():
+            metrics.RECORDS.labels(batch.name, ended_as).inc(count)
+        partition.watermark.seen(source, greatest_ms)
+        partition.reached(source, batch.rows[-1].offset + 1)
+
+    def _take_each(self, partition: Partition, records: Sequence[Record]) -> dict[Outcome, int]:
+        """Take in records whatever they are, and return how many ended as what."""
+        admitted, refused, strays = self.door.sort(partition.number, records)
         outcomes: dict[Outcome, int] = defaultdict(int, {"forwarded": len(strays)})
-        join = partition.engine.join
         for one in admitted:
             try:
-                outcome = join(one)
+                outcome = partition.engine.join(one)
             except Refused as no_room:
                 refused.append((_record_of(one), no_room))
                 continue
             outcomes[outcome] += 1
             if type(one.event) is VehicleHit and outcome != "duplicate":
                 self._tallies.append(tally_of_hit(one.event, self._site))
-        for _, why in refused:
+        for record, why in refused:
             outcomes[why.outcome] += 1
-            metrics.DEAD_LETTERS.labels(last.topic, why.reason).inc()
-        for ended_as, count in outcomes.items():
-            metrics.RECORDS.labels(last.topic, ended_as).inc(count)
+            metrics.DEAD_LETTERS.labels(record.topic, why.reason).inc()
         self._refused += refused
         self._strays += strays
-        source = (last.topic, number)
-        partition.watermark.seen(source, max(record.stamp_ms for record in records))
-        partition.reached(source, last.offset + 1)
+        return outcomes
 
     def hear(self, admitted: Admitted) -> None:
         """Take in a shot or an action, for every partition."""

@@ -30,7 +30,7 @@ from streams.worker.health import Pulse
 from streams.worker.joining import Joining, Said
 from streams.worker.outputs import DIGEST_HEADER
 from streams.worker.partition import Partition, Source
-from streams.worker.records import core_records
+from streams.worker.records import Batch
 
 _POLL_MS: Final = 200
 _RECORDS_AT_ONCE: Final = 2_000
@@ -201,12 +201,17 @@ class Rebuild:
     def _feed_rows(self, partition: Partition, tp: TopicPartition, rows: Sequence[Any]) -> None:
         if not rows:
             return
-        source = self._source(tp)
-        records = core_records(self._settings.prefix, tp.topic, tp.partition, rows)
+        batch = Batch(self._settings.prefix, tp.topic, tp.partition, rows)
+        reads = self._joining.door.reads(batch)
+        if reads is not None:
+            partition.engine.join_reads(reads)
+            partition.watermark.seen(self._source(tp), max(reads.stamps_ms))
+            return
+        records = batch.records()
         for admitted in self._joining.door.sort(partition.number, records).admitted:
             with suppress(Refused):  # it has its dead letter
                 partition.engine.join(admitted)
-        partition.watermark.seen(source, max(record.stamp_ms for record in records))
+        partition.watermark.seen(self._source(tp), max(record.stamp_ms for record in records))
 
     def _source(self, tp: TopicPartition) -> Source:
         return tp.topic.removeprefix(self._settings.prefix), tp.partition

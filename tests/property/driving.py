@@ -10,6 +10,8 @@ import base64
 import json
 import random
 from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -20,11 +22,21 @@ from simulation.records import TOPICS
 from simulation.worlds import World, world
 
 from streams.core.engine import Engine
-from streams.core.events import BROADCAST, EVENT_TYPES, LinkedIncident, Outcome, Record, Refused, event_time_ms
-from streams.core.intake import Admitted, Intake
+from streams.core.events import (
+    BROADCAST,
+    EVENT_TYPES,
+    READS,
+    LinkedIncident,
+    Outcome,
+    PlateRead,
+    Record,
+    Refused,
+    event_time_ms,
+)
+from streams.core.intake import Admitted, AdmittedReads, Intake
 from streams.core.rules import JoinRules
 from streams.core.site import Site, read_site
-from streams.core.windows import Watermark
+from streams.core.windows import NEVER, Watermark
 from streams.partitioning import partition_of
 
 
@@ -127,6 +139,21 @@ def take_in(engine: Engine, record: Admitted) -> Outcome | None:
     return engine.join(record)
 
 
+def take_in_reads(engine: Engine, records: Sequence[Admitted]) -> Counter[Outcome]:
+    """As `take_in` of each, the way a worker takes in a batch of reads."""
+    if not records:
+        return Counter()
+    reads = [record.event for record in records if isinstance(record.event, PlateRead)]
+    batch = AdmittedReads(
+        reads,
+        [record.plate_key for record in records],
+        [read.captured_at_ms for read in reads],
+        [record.stamp_ms for record in records],
+        [record.value for record in records],
+    )
+    return Counter(engine.join_reads(batch))
+
+
 class Worker:
     """One engine with its inputs, read at different speeds; its watermark is made as a worker's is."""
 
@@ -178,7 +205,13 @@ class Worker:
         asked_at_ms = self.watermark.greatest_ms
         visible_ms = self.now_ms - self.lag_ms[topic]
         end = max(self.at[topic], bisect_right(records, visible_ms, key=lambda record: record.stamp_ms))
-        for record in records[self.at[topic] : min(end, self.at[topic] + most)]:
+        coming = records[self.at[topic] : min(end, self.at[topic] + most)]
+        if topic == READS and self.rng.random() < 0.5:
+            take_in_reads(self.engine, coming)
+            self.watermark.seen(topic, max((record.stamp_ms for record in coming), default=NEVER))
+            self.at[topic] += len(coming)
+            coming = []
+        for record in coming:
             take_in(self.engine, record)
             self.watermark.seen(topic, record.stamp_ms)
             self.at[topic] += 1
