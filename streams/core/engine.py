@@ -184,10 +184,11 @@ class Engine:
         """
         judged_to_ms, rules = self._memory.watermark_ms, self._rules
         told_of = [told for told in told_reads(incident) if told.read.ramp_id in self._ramps]
-        if incident.frozen_at_ms < judged_to_ms:
+        # under other rules shots may freeze at other times; when, tells the topic of shots, which is read whole
+        if incident.frozen_at_ms < judged_to_ms and not said_elsewhere:
             return
         hit, key = told_hit(incident), plate_key(incident.vehicle.plate)
-        first_ms = incident.frozen_at_ms - rules.incident_retention_ms
+        first_ms = None if said_elsewhere else incident.frozen_at_ms - rules.incident_retention_ms
         self._memory.add_shot(told_shot(incident), incident.shot.stamp_ms, first_ms)
         self._memory.add_hit(hit, key, incident.vehicle.stamp_ms, told=True)
         pair = self._pair((incident.shot.alert_id, hit.hit_id, key))

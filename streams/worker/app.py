@@ -7,8 +7,10 @@ import gc
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -37,11 +39,18 @@ from streams.worker.rebuild import Recovery
 
 _GRACE_S = 20.0
 """How long a stop may take; then the process ends itself, and its partitions are somebody else's."""
+_HUNG: Final = 70
+"""The exit code then."""
 
 _POLL_RECORDS: Final = 5_000
 """At a time: fewer cost speed, with more whoever waits for a shot waits longer. Some 50 ms of work."""
 _FETCH_BYTES: Final = 4 * 2**20
 _COLLECT_AFTER: Final = (100_000, 50, 50)
+_POLL_S_MAX: Final = 10 * 365 * 86_400.0
+"""Never: who has nothing to read, as a spare worker, would leave the group and not come back. A worker that hangs is
+found by its pulse."""
+_SEND_S_MAX: Final = 30.0
+"""Then what could not be sent is sent again, and said; Faust waits in silence for twenty minutes."""
 
 log = logging.getLogger("rampwatch.worker")
 
@@ -68,7 +77,7 @@ def build(
         topic_allow_declare=False,
         topic_disable_leader=True,
         broker_commit_interval=1.0,
-        broker_max_poll_interval=1000.0,
+        broker_max_poll_interval=_POLL_S_MAX,
         broker_max_poll_records=_POLL_RECORDS,
         consumer_max_fetch_size=_FETCH_BYTES,
         broker_session_timeout=settings.session_timeout_ms / 1000,
@@ -76,6 +85,7 @@ def build(
         consumer_auto_offset_reset="earliest",
         producer_max_request_size=DEAD_LETTER_BYTES_MAX + topics.HEADERS_BYTES_MAX,
         producer_compression_type="gzip",
+        producer_request_timeout=_SEND_S_MAX,
         stream_wait_empty=False,
         value_serializer="raw",
         key_serializer="raw",
@@ -125,6 +135,7 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
         pulse = Pulse(settings.stalled_after_ms)
         app, joining = build(settings, site, await topics.broadcast_sources(settings), data, pulse)
+        _end_hard_where_hung(pulse)
         if settings.metrics_port:
             _serve(settings, Pages(pulse, lambda: joining.is_ready))
         error = await _work(app, joining, pulse, ready)
@@ -183,8 +194,20 @@ def _serve(settings: Settings, pages: Pages) -> None:
         ) from None
 
 
+def _end_hard_where_hung(pulse: Pulse) -> None:
+    """End the process if it stalls and does not even end itself: what would do that may be what hangs."""
+
+    def watch() -> None:
+        while not pulse.is_stalled_for(_GRACE_S):
+            time.sleep(1)
+        sys.stderr.write(f"the worker hangs: no progress in {pulse.age_s:.0f} s; its partitions go to another\n")
+        os._exit(_HUNG)
+
+    threading.Thread(target=watch, name="watchdog", daemon=True).start()
+
+
 def _end_hard_after(grace_s: float) -> None:
     """End the process if stopping takes longer: a worker that hangs must not keep its partitions."""
-    timer = threading.Timer(grace_s, os._exit, args=(70,))
+    timer = threading.Timer(grace_s, os._exit, args=(_HUNG,))
     timer.daemon = True
     timer.start()

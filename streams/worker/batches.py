@@ -16,8 +16,8 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -27,80 +27,33 @@ from faust.types import TP
 
 from streams.core.errors import RampwatchError
 from streams.core.events import TALLIES
-from streams.worker.commits import Committed
+from streams.worker.asking import Asking
 from streams.worker.committing import CommittingConsumer
 from streams.worker.counting import Counting
 from streams.worker.fencing import WriterLost
 from streams.worker.health import Pulse
-from streams.worker.rebuild import Ready
+from streams.worker.joining import Joining
+from streams.worker.rebuild import Recovery
 from streams.worker.records import Batch
 
-_ASK_EVERY_S: Final = 1.0
-"""How often the ends of quiet partitions are asked for: it bounds how late memory is released."""
 _NOTHING_S: Final = 0.05
 _AGAIN_S: Final = 1.0
 """How long to wait where the broker could not help."""
 
 
-class BatchHandler(Protocol):
-    """Who takes whole batches."""
+class _Ends(NamedTuple):
+    """Where partitions ended when that was asked for."""
 
-    lock: asyncio.Lock
-    on_lost: Callable[[set[int]], None]
-    """Called, with the lock held, when somebody else may write what partitions have to say."""
-    shared: frozenset[tuple[str, int]]
-    """The partitions of the broadcast topics, each with its topic's name without the prefix."""
-    settled_in: asyncio.Event
-    """Set when the first share of the partitions is taken over."""
-
-    def pause(self) -> None:
-        """Nothing may be published until `resume`: whose the partitions are is being settled; the lock is held."""
-
-    def resume(self) -> None:
-        """What is kept may be published again; the lock is held."""
-
-    def keep(self, numbers: set[int]) -> None:
-        """No other partitions than these are this worker's now; the lock is held."""
-
-    def live(self) -> set[int]:
-        """The partitions that take records."""
-
-    def committable_ms(self, number: int) -> int | None:
-        """The watermark that a commit may say of this partition; None while nothing may be committed."""
-
-    def take(self, batch: Batch) -> None:
-        """Take in records of one partition of one topic; the lock is held until `settle`."""
-
-    async def settle(self) -> None:
-        """End what the batches taken began; when it returns they may be committed."""
-
-    def greatest_ms(self) -> dict[int, int]:
-        """The greatest stamp seen so far on the inputs of each partition."""
-
-    def read_to_end(self, source: tuple[str, int], position: int, greatest_ms: Mapping[int, int]) -> None:
-        """This partition of a topic had nothing more to read when asked after ``greatest_ms``; the lock is held."""
-
-    async def publish(self) -> None:
-        """Say what changed and release what may go; the lock is held."""
-
-    async def close(self) -> None:
-        """Let go of everything; the lock is held."""
-
-
-class Recovery(Protocol):
-    """Who knows what the group has committed, and takes over partitions that are new here."""
-
-    async def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
-        """Where the group goes on; raises `KafkaError`."""
-
-    async def take_over(self, numbers: set[int], places: Mapping[TopicPartition, Committed], ready: Ready) -> None:
-        """Rebuild partitions, and call ``ready`` for each that may be read on; raises `KafkaError`, `WriterLost`."""
+    epoch: int
+    before: dict[int, int]
+    """The greatest stamps seen by then, as `Joining.greatest_ms`."""
+    ends: dict[TP, int]
 
 
 class BatchConsumer(CommittingConsumer):
     """Faust's Kafka consumer with the seam for batches."""
 
-    handler: BatchHandler
+    handler: Joining
     recovery: Recovery
     counting: Counting
     owned_topic: str = ""
@@ -112,16 +65,20 @@ class BatchConsumer(CommittingConsumer):
         self._left_at: dict[TP, int] = {}
         self._generation = -1
         self._epoch = 0
+        """Counts the times that partitions were given up: what was fetched before is handled no more."""
+        self._assigned: frozenset[TP] = frozenset()
+        """What the group has for this worker, without the partition of the tallies."""
         self._settling_in: asyncio.Task[None] | None = None
         self._is_settled = False
         """Whether the group has shared out its partitions, and not begun to share them out anew."""
-        self._asked_at_s = 0.0
+        self._ends: Asking[_Ends] = Asking(self._ask_for_ends)
 
     async def on_stop(self) -> None:
         """Stop counting and taking over; commit what was handled, and give the partitions up."""
         await self.counting.stop()
         await self._stop_settling_in()
         await super().on_stop()
+        await self._ends.stop(0)
         async with self.handler.lock:
             await self.handler.close()
 
@@ -150,8 +107,11 @@ class BatchConsumer(CommittingConsumer):
             kept = generation_id == self._generation + 1
             self._generation = generation_id
             lost = {tp.partition for tp in mine if not kept or tp not in self._left_at}
-            self.handler.keep({tp.partition for tp in mine} - lost)
+            share = {tp.partition for tp in mine}
+            self.handler.assign(share, share - lost)
+            self._assigned = frozenset(tp for tp in map(ensure_TP, assigned) if tp.topic != self.owned_topic)
             self._is_settled = True
+            self.pulse.beat()  # to settle takes as long as the slowest of the group
         await super().on_partitions_assigned(assigned, generation_id)
         await self.counting.own(any(tp.topic == self.owned_topic for tp in assigned))
 
@@ -161,19 +121,19 @@ class BatchConsumer(CommittingConsumer):
     async def perform_seek(self) -> None:
         """Begin to settle in; Faust calls this once an assignment, and must not be kept waiting."""
         await self._stop_settling_in()
-        assigned = {ensure_TP(tp) for tp in self.assignment() if tp.topic != self.owned_topic}
+        assigned = self._assigned
         mine = {tp for tp in assigned if tp.topic in self.batch_topics}
         await self._check_together(mine)
         await self._check_shared(assigned - mine)
         async with self.handler.lock:
-            if not self._is_settled:
+            if not self._is_settled or assigned is not self._assigned:
                 return  # the partitions were given up while this waited: the next assignment begins anew
             kept = {tp for tp in mine if tp.partition in self.handler.live()} & self._left_at.keys()
             self._go_on({tp: self._left_at[tp] for tp in kept - self._position.keys()})
             self.handler.resume()
             self._settling_in = asyncio.ensure_future(self._settle_in(assigned))
 
-    async def _settle_in(self, assigned: set[TP]) -> None:
+    async def _settle_in(self, assigned: Set[TP]) -> None:
         """Find out where the group goes on, and take over what is new here; tries until it is done.
 
         It may be cancelled at any time, so it asks nothing of the consumer's thread, which breaks at a call given up.
@@ -208,7 +168,7 @@ class BatchConsumer(CommittingConsumer):
         """Read these partitions on from here; the lock is held."""
         self._position.update(positions)
         for tp, offset in positions.items():
-            self._read_offset[tp] = self._committed_offset[tp] = offset or None
+            self._committed_offset[tp] = offset or None
             self._thread.seek(tp, offset)
 
     async def _stop_settling_in(self) -> None:
@@ -217,7 +177,7 @@ class BatchConsumer(CommittingConsumer):
             task.cancel()
             await asyncio.wait({task})
 
-    async def _check_together(self, mine: set[TP]) -> None:
+    async def _check_together(self, mine: Set[TP]) -> None:
         """The same partitions of all batch topics must be here, or nothing joins and nobody notices."""
         numbers = [{tp.partition for tp in mine if tp.topic == topic} for topic in self.batch_topics]
         if any(other != numbers[0] for other in numbers):
@@ -229,7 +189,7 @@ class BatchConsumer(CommittingConsumer):
                 )
             )
 
-    async def _check_shared(self, rare: set[TP]) -> None:
+    async def _check_shared(self, rare: Set[TP]) -> None:
         """Shots and actions of a partition made since this worker began reach no engine here."""
         known = self.handler.shared
         grown = sorted(tp.topic for tp in rare if (tp.topic.removeprefix(self.prefix), tp.partition) not in known)
@@ -237,10 +197,6 @@ class BatchConsumer(CommittingConsumer):
             await self.crash(
                 RampwatchError(f"{grown[0]} has more partitions than when this worker began; restart all workers")
             )
-
-    def committable_ms(self, number: int) -> int | None:
-        """As the handler's."""
-        return self.handler.committable_ms(number)
 
     def drop(self, numbers: set[int]) -> None:
         """Read these partitions no more and let the group settle anew, which takes them over; the lock is held."""
@@ -266,29 +222,29 @@ class BatchConsumer(CommittingConsumer):
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
                 await asyncio.sleep(0)
                 await self._drain_once()
-                await self._ask_for_ends()
+                await self._look_for_ends()
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
 
     async def _drain_once(self) -> None:
-        epoch, generation = self._epoch, self.app.consumer_generation_id
+        epoch = self._epoch
         fetched, active = await self._wait_next_records(1.0)
         records = {ensure_TP(tp): rows for tp, rows in (fetched or {}).items()}
         batches = {tp: rows for tp, rows in records.items() if tp.topic in self.batch_topics}
         if batches:
             async with self.handler.lock:
                 mine = batches.keys() & self._position.keys()
-                now = mine & active if self._current(epoch, generation) and active else set()
+                now = mine & active if self._current(epoch) and active else set()
                 for tp in mine - now:
                     self._thread.seek(tp, self._position[tp])
                 await self._whole({tp: batches[tp] for tp in now})
         for tp in records.keys() - batches.keys():
-            await self._one_by_one(tp, records[tp], epoch, generation)
+            await self._one_by_one(tp, records[tp], epoch)
 
-    def _current(self, epoch: int, generation: int) -> bool:
+    def _current(self, epoch: int) -> bool:
         """Whether what was fetched then may be handled now."""
-        return bool(epoch == self._epoch and generation == self.app.consumer_generation_id and self.flow_active)
+        return bool(epoch == self._epoch and self.flow_active)
 
     async def _whole(self, batches: Mapping[TP, Sequence[Any]]) -> None:
         for tp, rows in batches.items():
@@ -298,49 +254,50 @@ class BatchConsumer(CommittingConsumer):
             # a partition may have been dropped meanwhile
             if tp in self._position:
                 self._position[tp] = rows[-1].offset + 1
-                self._read_offset[tp] = rows[-1].offset
 
-    async def _one_by_one(self, tp: TP, rows: Sequence[Any], epoch: int, generation: int) -> None:
+    async def _one_by_one(self, tp: TP, rows: Sequence[Any], epoch: int) -> None:
         """Hand records to the ordinary agents as the stock consumer does, gaps in the offsets noted."""
         for row in rows:
             position = self._position.get(tp)
             if position is None or row.offset < position:
                 continue
-            if not self._current(epoch, generation):
+            if not self._current(epoch):
                 self._thread.seek(tp, position)
                 return
             if row.offset > position and self.app.topics.acks_enabled_for(row.topic):
                 await self._add_gap(tp, position, row.offset)
             await self.wait_first(self.callback(self._to_message(tp, row)), self.suspend_flow.wait())
-            if self._current(epoch, generation):
+            if self._current(epoch):
                 self._position[tp] = row.offset + 1
-                self._read_offset[tp] = row.offset
 
-    async def _ask_for_ends(self) -> None:
-        """Tell the handler which partitions were read to their ends. Nothing is in hand when this is called."""
-        loop_time_s = asyncio.get_running_loop().time()
-        if loop_time_s - self._asked_at_s < _ASK_EVERY_S or not self._position or not self.flow_active:
-            return
-        self._asked_at_s = loop_time_s
+    async def _ask_for_ends(self) -> _Ends:
+        """Find out where the partitions end; raises `KafkaError`."""
         epoch, before = self._epoch, self.handler.greatest_ms()
         mine = [tp for tp in self._position if tp.topic in self.batch_topics]
+        return _Ends(epoch, before, await self.highwaters(*mine) if mine else {})
+
+    async def _look_for_ends(self) -> None:
+        """Tell the handler which partitions were read to their ends. Nothing is in hand when this is called."""
+        if not self._position or not self.flow_active:
+            return
         try:
-            ends = await self.highwaters(*mine)
-            # behind the last record may lie transaction markers, which nobody is given: the fetcher has passed them
-            fetched = {tp: await self.position(tp) or 0 for tp in mine}
+            asked = self._ends.answer()
         except KafkaError as error:
             self.log.warning("the ends of partitions are not known now (%s); asking again", type(error).__name__)
             self.pulse.beat()
             return
+        if asked is None or asked.epoch != self._epoch:
+            return
+        # behind the last record may lie transaction markers, which nobody is given: the fetcher has passed them
+        at = {tp: max(self._position[tp], await self.position(tp) or 0) for tp in asked.ends if tp in self._position}
         async with self.handler.lock:
-            if epoch != self._epoch:
+            if asked.epoch != self._epoch:
                 return
-            for tp in self._position.keys() & set(mine):
-                position = max(self._position[tp], fetched[tp])
-                if position >= ends.get(tp, position + 1):
-                    self.handler.read_to_end((tp.topic.removeprefix(self.prefix), tp.partition), position, before)
+            ended = {tp for tp in self._position.keys() & at.keys() if at[tp] >= asked.ends[tp]}
+            for tp in ended:
+                self.handler.read_to_end((tp.topic.removeprefix(self.prefix), tp.partition), at[tp], asked.before)
             await self.handler.publish()
-            if all(self._position[tp] >= ends.get(tp, 0) for tp in mine if tp in self._position):
+            if self._assigned <= self._position.keys() and ended == at.keys():
                 self.pulse.beat()  # there is nothing to commit
 
 
@@ -348,7 +305,7 @@ def batch_transport(
     app: Any,  # noqa: ANN401 - Faust has no types
     topics: Sequence[str],
     prefix: str,
-    handler: BatchHandler,
+    handler: Joining,
     recovery: Recovery,
     counting: Counting,
     pulse: Pulse,

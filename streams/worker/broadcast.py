@@ -11,16 +11,15 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from streams.connection import connection
+from streams.core.errors import RampwatchError
 from streams.core.events import Outcome, Record, Refused
 from streams.settings import Settings
+from streams.worker.asking import Asking
 from streams.worker.health import Pulse
 from streams.worker.joining import Joining
-from streams.worker.partition import Source
 from streams.worker.records import core_record
 
 _POLL_MS: Final = 200
-_ASK_EVERY_S: Final = 1.0
-"""How often the ends are asked for: it bounds how late memory is released."""
 
 
 class BroadcastReader(Service):  # type: ignore[misc]
@@ -34,7 +33,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
         self._joining = joining
         self._consumer: Any = None
         self._outcomes: dict[tuple[str, int], _Outcomes] = {}
-        self._asked_at_s = 0.0
+        self._ends = Asking(self._ask_for_ends)
         self._moved = asyncio.Condition()
 
     async def on_start(self) -> None:
@@ -53,43 +52,44 @@ class BroadcastReader(Service):  # type: ignore[misc]
     async def on_stop(self) -> None:
         """Give the connection back."""
         if self._consumer is not None:
+            await self._ends.stop(0)
             await self._consumer.stop()
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _read(self) -> None:
         while not self.should_stop:
-            before = self._joining.greatest_ms()
             rows = await self._consumer.getmany(timeout_ms=_POLL_MS)
             records = [self._record(row) for batch in rows.values() for row in batch]
             async with self._joining.lock:
                 self._feed(records)
                 await self._joining.publish()
-            if self._joining.is_idle:
+            if self._joining.is_spare:
                 self._pulse.beat()  # whoever has no partitions has no work
             async with self._moved:
                 self._moved.notify_all()
-            ended = await self._ended()
-            if ended:
-                async with self._joining.lock:
-                    for source, position in ended:
-                        self._joining.read_to_end(source, position, before)
-                    await self._joining.publish()
+            await self._look_for_ends()
 
-    async def _ended(self) -> list[tuple[Source, int]]:
-        """Return the partitions that are read to their ends, and these; asked for now and then, also under load."""
-        loop_time_s = asyncio.get_running_loop().time()
-        if loop_time_s - self._asked_at_s < _ASK_EVERY_S:
-            return []
-        self._asked_at_s = loop_time_s
+    async def _look_for_ends(self) -> None:
+        """Say which partitions are read to the ends they had when these were asked for; nothing is in hand."""
         try:
-            tps = list(self._consumer.assignment())
-            ends = await self._consumer.end_offsets(tps)
-            at = {tp: await self._consumer.position(tp) for tp in tps}
+            asked = self._ends.answer()
         except KafkaError as error:
             self.log.warning("the ends of the rare topics are not known now (%s); asking again", type(error).__name__)
             self._pulse.beat()
-            return []
-        return [((tp.topic.removeprefix(self._prefix), tp.partition), at[tp]) for tp in tps if at[tp] >= ends[tp]]
+            return
+        if asked is None:
+            return
+        before, ends = asked
+        at = {tp: await self._consumer.position(tp) for tp in ends}
+        async with self._joining.lock:
+            for tp in (tp for tp, end in ends.items() if at[tp] >= end):
+                self._joining.read_to_end((tp.topic.removeprefix(self._prefix), tp.partition), at[tp], before)
+            await self._joining.publish()
+
+    async def _ask_for_ends(self) -> tuple[dict[int, int], dict[TopicPartition, int]]:
+        """The greatest stamps seen before, and where the topics end; raises `KafkaError`."""
+        before = self._joining.greatest_ms()
+        return before, await self._consumer.end_offsets(list(self._consumer.assignment()))
 
     def _record(self, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
         return core_record(self._prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
@@ -129,7 +129,9 @@ class _Outcomes:
         return self._begin + len(self._codes)
 
     def add(self, offset: int, outcome: Outcome) -> None:
-        """Note a record's outcome; offsets that were left out, such as markers, hold none."""
+        """Note a record's outcome; offsets that were left out, such as markers, hold none. Raises `RampwatchError`."""
+        if offset < self.end:
+            raise RampwatchError(f"a topic that is read whole went back from offset {self.end} to {offset}; start anew")
         self._codes.extend(bytes(offset - self.end))
         self._codes.append(self._CODES.index(outcome))
 

@@ -17,6 +17,7 @@ from faust.types import TP
 
 from streams.worker.commits import metadata
 from streams.worker.health import Pulse
+from streams.worker.joining import Joining
 
 _FETCH_WAIT_MS: Final = 100
 
@@ -63,6 +64,7 @@ class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
     Of a batch topic that is its own position, with the watermark beside it; of any other what Faust says.
     """
 
+    handler: Joining
     pulse: Pulse
     batch_topics: tuple[str, ...] = ()
 
@@ -73,10 +75,6 @@ class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
         self._said: dict[TP, str] = {}
         self.saying: dict[TP, str] = {}
         """What the commit under way says beside the offsets."""
-
-    def committable_ms(self, number: int) -> int | None:
-        """Return the watermark that a commit may say of this partition; None while nothing may be committed."""
-        raise NotImplementedError
 
     def forget_positions(self) -> None:
         """Know no more where to read on, nor what was committed."""
@@ -91,7 +89,7 @@ class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
 
     def _new_offset(self, tp: TP) -> int | None:
         if tp.topic in self.batch_topics:
-            may = self.committable_ms(tp.partition) is not None
+            may = self.handler.committable_ms(tp.partition) is not None
             return self._position.get(tp) if may else None
         offset: int | None = super()._new_offset(tp)
         return max(offset or 0, self._uncommitted.get(tp, 0)) or None
@@ -102,7 +100,7 @@ class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
 
     def metadata_of(self, tp: TP) -> str:
         """Return what a commit says of this partition beside the offset."""
-        watermark_ms = self.committable_ms(tp.partition) if tp.topic in self.batch_topics else None
+        watermark_ms = self.handler.committable_ms(tp.partition) if tp.topic in self.batch_topics else None
         return "" if watermark_ms is None else metadata(watermark_ms)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:

@@ -12,13 +12,11 @@ from typing import Final, NamedTuple
 from streams.core.events import READS, Record, Refused
 from streams.core.intake import Admitted, AdmittedReads, Intake
 from streams.partitioning import partitions_of
+from streams.worker.outputs import TOO_LARGE
 from streams.worker.records import Batch
 
 _FORWARD_BYTES_MAX: Final = 512 * 1024
 """Of a record's own bytes: larger ones its topic might not take again, being compressed otherwise."""
-_TOO_LARGE: Final = Refused(
-    "limit", "", "lies on a wrong partition and is too large to be sent on; key records by their plate key"
-)
 
 
 class Sorted(NamedTuple):
@@ -61,7 +59,7 @@ class Door:
             if home == number or record.forwarded_from:
                 found.admitted.append(one)
             elif len(one.value) > _FORWARD_BYTES_MAX:
-                found.refused.append((record, _TOO_LARGE))
+                found.refused.append((record, TOO_LARGE))
             else:
                 found.strays.append((home, one.plate_key, record))
         return found

@@ -14,17 +14,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.connection import connection
 from streams.core.errors import RampwatchError
-from streams.core.events import ENCODER, INCIDENTS, LinkedIncident
 from streams.settings import Settings
 
 _TRANSACTION_MS_MAX: Final = 10_000
 """How long the broker waits for a writer that begins to say something and does not end."""
 _SAY_S_MAX: Final = 15.0
 """By then the broker has given the transaction up, and a group that settles must not wait for longer."""
+_OPEN_S_MAX: Final = 60.0
+"""A broker that knows no coordinator for transactions yet is asked again and again, in silence."""
 _AT_ONCE: Final = 1_000
 """Records in one transaction: so many go out well before it is given up."""
 _CLOSE_S_MAX: Final = 5.0
@@ -64,7 +65,10 @@ class FencedWriter:
             compression_type="gzip",
         )
         try:
-            await producer.start()
+            await asyncio.wait_for(producer.start(), _OPEN_S_MAX)
+        except TimeoutError:
+            await producer.stop()
+            raise KafkaTimeoutError(f"writer {name} has had no answer for {_OPEN_S_MAX:.0f} s") from None
         except BaseException:
             await producer.stop()
             raise
@@ -97,26 +101,3 @@ class FencedWriter:
     async def close(self) -> None:
         """Give the connections back, or leave them to the system where the broker does not answer."""
         await asyncio.wait({asyncio.ensure_future(self._producer.stop())}, timeout=_CLOSE_S_MAX)
-
-
-class IncidentWriter:
-    """Writes the revisions of one partition's incidents; made by `open`."""
-
-    def __init__(self, topic: str, number: int, writer: FencedWriter) -> None:
-        self._topic = topic
-        self._number = number
-        self._writer = writer
-
-    @classmethod
-    async def open(cls, settings: Settings, number: int, headers: Mapping[str, bytes]) -> Self:
-        """Shut out who had the partition before, and return its writer; raises `KafkaError`."""
-        writer = await FencedWriter.open(settings, str(number), headers)
-        return cls(settings.prefix + INCIDENTS, number, writer)
-
-    async def say(self, incidents: Sequence[LinkedIncident]) -> None:
-        """Publish revisions, in their order; raises `WriterLost`."""
-        await self._writer.say([Saying(self._topic, i.incident_id, ENCODER.encode(i), self._number) for i in incidents])
-
-    async def close(self) -> None:
-        """As `FencedWriter.close`."""
-        await self._writer.close()

@@ -42,7 +42,11 @@ class Pulse:
     @property
     def is_stalled(self) -> bool:
         """Whether that is too long ago."""
-        return self.age_s > self._stalled_after_s
+        return self.is_stalled_for(0)
+
+    def is_stalled_for(self, seconds: float) -> bool:
+        """Whether it was too long ago even so long ago."""
+        return self.age_s > self._stalled_after_s + seconds
 
 
 class Pages:

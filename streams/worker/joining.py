@@ -17,14 +17,14 @@ from streams import metrics
 from streams.core.broadcast import Broadcast
 from streams.core.counters.wire import Tally, tally_of_hit
 from streams.core.engine import Engine
-from streams.core.events import JOINED, LinkedIncident, Outcome, Record, Refused, VehicleHit
+from streams.core.events import INCIDENTS, JOINED, LinkedIncident, Outcome, Record, Refused, VehicleHit
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
 from streams.core.site import Site
 from streams.core.windows import NEVER, Watermark
 from streams.worker.door import Door
-from streams.worker.fencing import IncidentWriter, WriterLost
+from streams.worker.fencing import FencedWriter, WriterLost
 from streams.worker.outputs import Outputs
 from streams.worker.partition import Partition, Source
 from streams.worker.records import Batch
@@ -68,8 +68,7 @@ class Joining:
         self.lock = asyncio.Lock()
         self.settled_in = asyncio.Event()
         """Set when the first share of the partitions is taken over."""
-        self.is_ready = False
-        """Whether all partitions are rebuilt and have read what was there when they were taken over."""
+        self._share: frozenset[int] | None = None
         self.on_lost: Callable[[set[int]], None] = lambda _: None
         """Told which partitions were dropped because their writers are lost; the lock is held."""
 
@@ -83,6 +82,11 @@ class Joining:
         """Publish again."""
         self._paused = False
 
+    def assign(self, share: Iterable[int], kept: Iterable[int]) -> None:
+        """These partitions are this worker's now, and of them those ``kept`` go on as they are."""
+        self._share = frozenset(share)
+        self.keep(kept)
+
     def keep(self, numbers: Iterable[int]) -> None:
         """Let go of all other partitions than these."""
         for gone in self._partitions.keys() - set(numbers):
@@ -90,9 +94,17 @@ class Joining:
         self._count()
 
     @property
-    def is_idle(self) -> bool:
-        """Whether this worker has no partitions."""
-        return not self._partitions
+    def is_spare(self) -> bool:
+        """Whether the group has no partition for this worker."""
+        return self._share == frozenset()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all partitions of its share are rebuilt and have read what was there when they were taken over."""
+        return self._share is not None and self._share == self._ready()
+
+    def _ready(self) -> set[int]:
+        return {number for number, one in self._partitions.items() if one.is_live and not one.is_behind}
 
     def live(self) -> set[int]:
         """Return the partitions that take records and speak."""
@@ -101,7 +113,7 @@ class Joining:
     def begin(
         self,
         number: int,
-        writer: IncidentWriter,
+        writer: FencedWriter,
         noted_ends: Mapping[Source, int],
         judged_to_ms: int,
         said: Iterable[Said],
@@ -114,6 +126,7 @@ class Joining:
             Engine(self._site, self.rules, self._calibration, judged_to_ms),
             Watermark(sources, self.rules.stamp_slack_ms),
             writer,
+            self._outputs.prefix + INCIDENTS,
             noted_ends,
             judged_to_ms,
         )
@@ -129,10 +142,8 @@ class Joining:
         return partition
 
     def _count(self) -> None:
-        ready = sum(partition.is_live and not partition.is_behind for partition in self._partitions.values())
         metrics.PARTITIONS.set(len(self._partitions))
-        metrics.PARTITIONS_READY.set(ready)
-        self.is_ready = self.settled_in.is_set() and ready == len(self._partitions)
+        metrics.PARTITIONS_READY.set(len(self._ready()))
 
     def _close(self, partition: Partition) -> None:
         closing = asyncio.ensure_future(partition.writer.close())
@@ -216,7 +227,9 @@ class Joining:
             self._passed[source] = (position, self._passed.get(source, (0, NEVER))[1])
         for mine, partition in self._partitions.items():
             if source in self.shared or (source[1] == mine and partition.is_live):
-                partition.watermark.read_to_end(source, greatest_ms.get(mine, NEVER))
+                if mine in greatest_ms:  # else it began after the ends were asked for, and has ends of its own
+                    partition.watermark.read_to_end(source, greatest_ms[mine])
+                    partition.caught_up(source)
                 partition.reached(source, position)
 
     # ------------------------------------------------------------------ out

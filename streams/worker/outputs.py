@@ -20,6 +20,9 @@ from streams.worker.records import STAMP_HEADER
 
 DEAD_LETTER_BYTES_MAX: Final = 16 * 2**20
 """Of a record's own bytes. A record larger than its topic takes came compressed, and so does its dead letter."""
+TOO_LARGE: Final = Refused(
+    "limit", "", "lies on a wrong partition and is too large to be sent on; key records by their plate key"
+)
 DIGEST_HEADER: Final = "rampwatch-digest"
 """Of all that is published: the digest of the site file, the rules and the calibration."""
 _AGAIN_S: Final = 1.0
@@ -35,9 +38,14 @@ class Sending(NamedTuple):
     value: bytes
     partition: int | None
     headers: dict[str, bytes]
+    instead: Any = None
+    """The `Sending` in its place where its topic does not take it; None: itself, shortened."""
 
-    def shortened(self) -> Sending:
-        """The same with half of its value, at the least."""
+    def smaller(self) -> Sending:
+        """What is sent instead of what is too large."""
+        if self.instead is not None:
+            smaller: Sending = self.instead
+            return smaller
         told = f"the first {len(self.value) // 2} bytes of it, the topic takes no more".encode()
         return self._replace(
             value=self.value[: len(self.value) // 2], headers=self.headers | {"rampwatch-truncated": told}
@@ -49,7 +57,7 @@ class Outputs:
 
     def __init__(self, app: Any, settings: Settings, digest: str, pulse: Pulse) -> None:  # noqa: ANN401 - Faust has no types
         self._app = app
-        self._prefix = settings.prefix
+        self.prefix: Final = settings.prefix
         self._pulse = pulse
         self.headers: Final = {DIGEST_HEADER: digest.encode()}
         if settings.prefix:
@@ -57,34 +65,39 @@ class Outputs:
 
     async def dead_letters(self, refusals: Sequence[tuple[Record, Refused]]) -> None:
         """Publish records that could not be used, as they came; tries until the broker has them."""
-        await self._send(
-            Sending(
-                self._prefix + DEAD_LETTERS,
-                dead_letter_key(record).encode(),
-                _kept(record),
-                None,
-                self.headers | _as_bytes(record, refused),
-            )
-            for record, refused in refusals
-        )
+        await self._send(self._dead_letter(record, refused) for record, refused in refusals)
+
+    def _dead_letter(self, record: Record, refused: Refused) -> Sending:
+        headers = self.headers | _as_bytes(record, refused)
+        return Sending(self.prefix + DEAD_LETTERS, dead_letter_key(record).encode(), _kept(record), None, headers)
 
     async def forward(self, strays: Sequence[tuple[int, str, Record]]) -> None:
-        """Send records on to the partitions where they belong, given each with its plate key; as `dead_letters`."""
+        """Send records on to the partitions where they belong, given each with its plate key; as `dead_letters`.
+
+        What its topic does not take again becomes a dead letter: half a record is none.
+        """
         await self._send(
-            Sending(self._prefix + record.topic, key.encode(), record.value or b"", number, self._of_stray(record))
+            Sending(
+                self.prefix + record.topic,
+                key.encode(),
+                record.value or b"",
+                number,
+                self._of_stray(record),
+                self._dead_letter(record, TOO_LARGE),
+            )
             for number, key, record in strays
         )
 
     async def tallies(self, tallies: Iterable[Tally]) -> None:
         """Publish what is counted; as `dead_letters`."""
-        topic = self._prefix + TALLIES
+        topic = self.prefix + TALLIES
         await self._send(
             Sending(topic, tally_key(tally).encode(), ENCODER.encode(tally), 0, self.headers) for tally in tallies
         )
 
     def _of_stray(self, record: Record) -> dict[str, bytes]:
         headers = {FORWARDED_HEADER: f"{record.partition}:{record.offset}".encode()}
-        return headers | ({STAMP_HEADER: str(record.stamp_ms).encode()} if self._prefix else {})
+        return headers | ({STAMP_HEADER: str(record.stamp_ms).encode()} if self.prefix else {})
 
     async def _send(self, sendings: Iterable[Sending]) -> None:
         """Send until the broker has all: in part what is too large for its topic; raises where nothing is permitted."""
@@ -92,7 +105,7 @@ class Outputs:
         while left:
             told = await self._kept_back(left)
             await self._wait(error for _, error in told if not isinstance(error, MessageSizeTooLargeError))
-            left = [row.shortened() if isinstance(error, MessageSizeTooLargeError) else row for row, error in told]
+            left = [row.smaller() if isinstance(error, MessageSizeTooLargeError) else row for row, error in told]
 
     async def _kept_back(self, rows: Sequence[Sending]) -> list[tuple[Sending, KafkaError]]:
         """Send rows and return those that the broker has not, each with what kept it back.

@@ -17,8 +17,9 @@ from typing import Final
 
 from streams import metrics
 from streams.core.engine import Engine
+from streams.core.events import ENCODER
 from streams.core.windows import Watermark
-from streams.worker.fencing import IncidentWriter
+from streams.worker.fencing import FencedWriter, Saying
 
 Source = tuple[str, int]
 """A topic, without its prefix, and a partition of it."""
@@ -32,11 +33,16 @@ class Partition:
         number: int,
         engine: Engine,
         watermark: Watermark,
-        writer: IncidentWriter,
+        writer: FencedWriter,
+        incidents: str,
         noted_ends: Mapping[Source, int],
         judged_to_ms: int,
     ) -> None:
-        """``noted_ends``: of all inputs, when it was taken over; ``judged_to_ms``: the watermark committed by then."""
+        """Begin silent.
+
+        ``incidents``: the topic of what it says; ``noted_ends``: of all inputs, when it was taken over;
+        ``judged_to_ms``: the watermark committed by then.
+        """
         self.number: Final = number
         self.engine: Final = engine
         self.watermark: Final = watermark
@@ -45,6 +51,7 @@ class Partition:
         """The watermark up to which all that differs is published: what a commit may say."""
         self.is_live = False
         """Whether what was read before has been read again, so that it may speak."""
+        self._incidents = incidents
         self._behind = dict(noted_ends)
 
     @property
@@ -57,6 +64,10 @@ class Partition:
         if self._behind and position >= self._behind.get(source, position + 1):
             del self._behind[source]
 
+    def caught_up(self, source: Source) -> None:
+        """Note that all there is of this partition of a topic has been read, even if it was once more."""
+        self._behind.pop(source, None)
+
     def go_live(self, positions: Iterable[tuple[Source, int]]) -> None:
         """All that was read before is known again: from these positions on records are new."""
         self.is_live = True
@@ -67,7 +78,8 @@ class Partition:
         """Say what differs, then let go of what nobody needs any more; raises `WriterLost`."""
         changed = self.engine.changes(only_new=self.is_behind)
         if changed:
-            await self.writer.say(changed)
+            topic, number = self._incidents, self.number
+            await self.writer.say([Saying(topic, i.incident_id, ENCODER.encode(i), number) for i in changed])
             for incident in changed:
                 metrics.INCIDENTS.labels(incident.status).inc()
         if not self.is_behind:

@@ -20,12 +20,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams import metrics
 from streams.connection import connection
+from streams.core.errors import RampwatchError
 from streams.core.events import HITS, INCIDENTS, JOINED, READS, LinkedIncident, Refused
 from streams.core.rules import JoinRules
 from streams.core.windows import NEVER
 from streams.settings import Settings
 from streams.worker.commits import Committed, committed
-from streams.worker.fencing import IncidentWriter
+from streams.worker.fencing import FencedWriter
 from streams.worker.health import Pulse
 from streams.worker.joining import Joining, Said
 from streams.worker.outputs import DIGEST_HEADER
@@ -74,15 +75,16 @@ class Rebuild:
         self._numbers = sorted(numbers)
         self._committed = committed
         self._headers = headers
-        self._writers: dict[int, IncidentWriter] = {}
+        self._writers: dict[int, FencedWriter] = {}
         self._begin: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
+        self._pulse = pulse
         self._fed = _Progress(len(self._numbers), pulse)
 
     async def run(self, ready: Ready) -> None:
         """Rebuild the partitions, some at a time, and call ``ready`` for each; raises `KafkaError`."""
         try:
-            await asyncio.gather(*map(self._open_writer, self._numbers))
+            await self._open_writers()
             async with self._consumer("read_uncommitted") as consumer:
                 await self._note_ends(consumer)
                 partitions = await self._begin_silent()
@@ -98,8 +100,14 @@ class Rebuild:
             await asyncio.gather(*(writer.close() for writer in self._writers.values()))
         self._fed.tell_end()
 
+    async def _open_writers(self) -> None:
+        """Open all or none: one that comes after the others have failed would shut out who is tried next."""
+        opened = await asyncio.gather(*map(self._open_writer, self._numbers), return_exceptions=True)
+        for error in filter(None, opened):
+            raise error
+
     async def _open_writer(self, number: int) -> None:
-        self._writers[number] = await IncidentWriter.open(self._settings, number, self._headers)
+        self._writers[number] = await FencedWriter.open(self._settings, str(number), self._headers)
 
     def _consumer(self, isolation: str) -> Any:  # noqa: ANN401 - aiokafka has no types
         return AIOKafkaConsumer(
@@ -165,6 +173,7 @@ class Rebuild:
         tps = {self._tp(INCIDENTS, number): 0 for number in self._numbers}
         said: dict[int, dict[str, Said]] = {number: {} for number in self._numbers}
         async for tp, rows in _batches(consumer, tps, await consumer.end_offsets(list(tps))):
+            self._pulse.beat()
             for incident, digest in filter(None, map(_incident, rows)):
                 before = said[tp.partition].get(incident.incident_id)
                 if before is None or incident.revision >= before[0].revision:
@@ -250,18 +259,22 @@ def _batched(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Pa
 
 
 def _incident(row: Any) -> tuple[LinkedIncident, bytes | None] | None:  # noqa: ANN401
-    """What was said, and the digest of what it was said with; None where it is not ours to understand."""
+    """What was said, and the digest of what it was said with; None where it is not ours to understand.
+
+    Raises `RampwatchError` where it is ours and cannot be understood: its next revision would be its first again.
+    """
     if row.value is None:
         return None
+    digest = dict(row.headers).get(DIGEST_HEADER)
     try:
-        return msgspec.json.decode(row.value, type=LinkedIncident), dict(row.headers).get(DIGEST_HEADER)
+        return msgspec.json.decode(row.value, type=LinkedIncident), digest
     except (msgspec.DecodeError, ValueError):
-        log.warning(
-            "%s-%d offset %d is no linked incident; it is passed over: see who else writes to this topic",
-            row.topic,
-            row.partition,
-            row.offset,
-        )
+        place = f"{row.topic}-{row.partition} offset {row.offset}"
+        if digest is not None:
+            raise RampwatchError(
+                f"{place} was said by a rampwatch that says more than this one understands; run its version here too"
+            ) from None
+        log.warning("%s is no linked incident; it is passed over: see who else writes to this topic", place)
         return None
 
 

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ from streams.worker import topics
 
 WAIT_S_MAX = 60.0
 STOP_S_MAX = 20.0
+FAST = {"RAMPWATCH_SESSION_TIMEOUT_MS": "6000"}
+"""The least that brokers take as they come: so long a killed worker's partitions wait for the next."""
 COMMAND = [sys.executable, "-m", "streams.cli"]
 DEFAULT_RULES = JoinRules()
 STAMP_HEADER = "rampwatch-stamp-ms"
@@ -96,9 +99,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def topics_of(address: str, prefix: str, site: str = "hartford", join: JoinRules = DEFAULT_RULES) -> Iterator[Settings]:
+def topics_of(
+    address: str, prefix: str, site: str = "hartford", join: JoinRules = DEFAULT_RULES, partitions: int = 12
+) -> Iterator[Settings]:
     """All topics of a prefix, gone again afterwards; without one they stay."""
-    settings = Settings(broker=address, prefix=prefix, site=site, join=join)
+    settings = Settings(broker=address, prefix=prefix, site=site, join=join, partitions=partitions)
     asyncio.run(topics.create(settings))
     try:
         yield settings
@@ -223,20 +228,36 @@ class Worker:
             text: str = page.read().decode()
         return text
 
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/health/ready", timeout=WAIT_S_MAX):
+                return True
+        except urllib.error.HTTPError:
+            return False
+
 
 @contextmanager
-def worker(settings: Settings, folder: Path, *arguments: str, name: str = "worker") -> Iterator[Worker]:
-    """A worker process that is up; killed at the end where it still runs."""
+def worker(
+    settings: Settings, folder: Path, *arguments: str, name: str = "worker", up: bool = True, **more: str
+) -> Iterator[Worker]:
+    """A worker process that is ``up``, with ``more`` in its environment; killed at the end where it still runs."""
     log, port = folder / f"{name}.log", free_port()
+    variables = environment(
+        **access(settings),
+        **FAST,
+        RAMPWATCH_PARTITIONS=str(settings.partitions),
+        RAMPWATCH_METRICS_PORT=str(port),
+        **more,
+    )
     command = [*COMMAND, "worker", "--prefix", settings.prefix, "--site", settings.site, *arguments]
-    variables = environment(**access(settings), RAMPWATCH_METRICS_PORT=str(port))
     with log.open("ab") as output:
         before = log.stat().st_size
         process = subprocess.Popen(command, env=variables, stdout=output, stderr=subprocess.STDOUT)
     started = Worker(process, log, port)
     with process:
         try:
-            eventually([started], lambda: b"worker up" in log.read_bytes()[before:], "the worker did not come up")
+            if up:
+                eventually([started], lambda: b"worker up" in log.read_bytes()[before:], "the worker did not come up")
             yield started
         finally:
             process.kill()
@@ -253,19 +274,24 @@ def eventually(workers: Sequence[Worker], true: Callable[[], bool], otherwise: s
         time.sleep(0.05)
 
 
-def await_handled(settings: Settings, *workers: Worker, wait_s_max: float = WAIT_S_MAX) -> None:
-    """Wait until the group has committed every record of the input topics: then all they say has been published."""
-    asyncio.run(_await_handled(settings, workers, time.monotonic() + wait_s_max))
+def await_handled(
+    settings: Settings, *workers: Worker, wait_s_max: float = WAIT_S_MAX, behind_markers: bool = False
+) -> None:
+    """Wait until the group has committed every record of the input topics: then all they say has been published.
+
+    ``behind_markers``: each partition that has anything ends in a marker of a transaction, which nobody commits.
+    """
+    asyncio.run(_await_handled(settings, workers, time.monotonic() + wait_s_max, int(behind_markers)))
 
 
-async def _await_handled(settings: Settings, workers: Sequence[Worker], deadline_s: float) -> None:
+async def _await_handled(settings: Settings, workers: Sequence[Worker], deadline_s: float, markers: int) -> None:
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
     await consumer.start()
     await admin.start()
     try:
         tps = [tp for topic in INPUTS for tp in _partitions(settings, topic)]
-        ends = {tp: end for tp, end in (await consumer.end_offsets(tps)).items() if end}
+        ends = {tp: end - markers for tp, end in (await consumer.end_offsets(tps)).items() if end}
         while behind := _behind(ends, await admin.list_consumer_group_offsets(settings.prefix + settings.group)):
             for each in workers:
                 each.assert_runs()

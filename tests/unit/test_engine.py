@@ -443,3 +443,26 @@ def test_reads_that_were_kept_small_are_facts_when_their_plate_is_listed():
     assert case.news() == []
     [incident] = case.hit(1).news()
     assert [sighting.read_id for sighting in incident.sightings] == [READ.read_id, "again"]
+
+
+# --- what was said before, under other rules ---
+
+
+def taken_over(said: LinkedIncident, judged_to: float, rules: JoinRules) -> Case:
+    """An engine with other rules, which begins from what was said and hears the topics again."""
+    case = Case(rules)
+    case.engine = Engine(SITE, rules, judged_to_ms=ms(judged_to))
+    case.engine.restore(said, said_elsewhere=True)
+    case.said = {said.incident_id: said}
+    return case.shot().hit()
+
+
+@pytest.mark.parametrize("judged_to", [FREEZE - 10, FREEZE + 10])
+def test_where_incidents_change_for_longer_now_one_said_before_goes_on_for_longer(judged_to: float) -> None:
+    longer = structs.replace(RULES, incident_retention_ms=2 * FREEZE * MINUTE_MS)
+    case = taken_over(linked().incident, judged_to, longer)
+    assert case.news() == [], "other rules alone change nothing"
+    case.pass_by(FREEZE + 20)
+    case.hit(FREEZE + 30, revision=1, status="cancelled")
+    incident = case.incident
+    assert (incident.status, incident.revision, incident.frozen_at_ms) == ("retracted", 2, ms(2 * FREEZE))

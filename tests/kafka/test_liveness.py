@@ -1,0 +1,91 @@
+"""Workers that have nothing to do stay alive, ready, and members of their group; floods do not drown the others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+
+from streams.broker import LocalBroker
+from streams.core.events import HITS, INCIDENTS, JOINED, READS
+from streams.replay.player import Playable
+
+from .conftest import GivenBroker
+from .driving import (
+    STAMP_HEADER,
+    await_handled,
+    eventually,
+    last_incidents,
+    members_of,
+    publish,
+    publish_raw,
+    topics_of,
+    worker,
+)
+from .test_worker import EVENING_MS, HOUR_MS, pair, pair_id
+
+Broker = LocalBroker | GivenBroker
+STALLED_AFTER_S = 4.0
+UNUSABLE = 40_000
+
+
+async def _in_a_transaction(address: str, prefix: str) -> None:
+    """What a transactional producer of hits and reads leaves: records that cannot be used, and markers behind them."""
+    feed = AIOKafkaProducer(bootstrap_servers=address, transactional_id=f"{prefix}feed")
+    stamp = [(STAMP_HEADER, str(EVENING_MS - HOUR_MS).encode())]
+    async with feed, feed.transaction():
+        for topic in JOINED:
+            await feed.send_and_wait(prefix + topic, b"no JSON", partition=0, headers=stamp)
+
+
+def test_a_spare_worker_is_ready_and_takes_over_and_nobody_takes_quiet_for_a_hang(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    impatient = {"RAMPWATCH_STALLED_AFTER_MS": str(round(1000 * STALLED_AFTER_S))}
+    with (
+        topics_of(broker.address, prefix, partitions=1) as settings,
+        worker(settings, tmp_path, name="one", **impatient) as one,
+        worker(settings, tmp_path, name="two", **impatient) as two,
+    ):
+        eventually([one, two], lambda: members_of(settings) == 2, "they are not two")
+        asyncio.run(_in_a_transaction(broker.address, prefix))
+        await_handled(settings, one, two, behind_markers=True)
+        quiet_until_s = time.monotonic() + 2 * STALLED_AFTER_S
+        eventually([one, two], lambda: time.monotonic() > quiet_until_s, "time stands still")
+        eventually([one, two], lambda: one.is_ready() and two.is_ready(), "one of them is not ready")
+        busy, spare = (one, two) if "rampwatch_partitions 1.0" in one.metrics() else (two, one)
+        assert "rampwatch_partitions 0.0" in spare.metrics()
+        busy.process.kill()
+        publish(settings, pair("spared", EVENING_MS, "SIM 101"))
+        eventually([spare], lambda: len(last_incidents(settings)) > 0, "the spare worker did not take over")
+        assert list(last_incidents(settings)) == [pair_id("spared", "SIM 101")]
+
+
+def test_a_feed_that_sends_nothing_but_rubbish_holds_the_others_up_for_seconds_only(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    rubbish = (Playable(READS, EVENING_MS + n, f"k{n}", b"no JSON %d" % n) for n in range(UNUSABLE))
+    with topics_of(broker.address, prefix) as settings:
+        publish(settings, [*rubbish, *pair("behind", EVENING_MS, "SIM 101")])
+        began_s = time.monotonic()
+        with worker(settings, tmp_path) as one:
+            await_handled(settings, one)
+            # 5 s where this was written; with a thousand that wait for the producer at a time it took 30 s
+            assert time.monotonic() - began_s < 20
+        assert list(last_incidents(settings)) == [pair_id("behind", "SIM 101")]
+
+
+def test_an_incident_of_a_newer_version_stops_a_worker_with_a_sentence(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    with topics_of(broker.address, prefix) as settings:
+        publish_raw(settings, [(INCIDENTS, b'{"a_new": "field"}', []), (HITS, b"no JSON", [])])
+        with worker(settings, tmp_path) as one:
+            await_handled(settings, one)  # nobody's, so it is passed over
+            assert one.stop()[0] == 0
+        publish_raw(settings, [(INCIDENTS, b'{"a_new": "field"}', [("rampwatch-digest", b"00")])])
+        with worker(settings, tmp_path, up=False) as other:
+            assert other.process.wait(60) == 2
+        assert "was said by a rampwatch that says more than this one understands" in other.said()
