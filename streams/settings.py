@@ -60,7 +60,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "127.0.0.1"
     metrics_port: Annotated[int, Meta(ge=0, le=65_535, description="of the Prometheus endpoint; 0: none")] = 0
     stalled_after_ms: Annotated[
-        int, Meta(ge=1_000, le=2**53, description="a worker that had work and committed none for this long ends itself")
+        int,
+        Meta(
+            ge=1_000,
+            le=2**53,
+            description="a worker that had work and committed none for this long ends itself; what a broker that is "
+            "away makes of it is known after 90 s",
+        ),
     ] = 120_000
     security_protocol: Annotated[SecurityProtocol, Meta(description="how to speak to the broker")] = "PLAINTEXT"
     sasl_mechanism: Annotated[SaslMechanism, Meta(description="how to say who this is")] = "SCRAM-SHA-512"
@@ -214,6 +220,12 @@ def _from_secret_file(values: dict[str, Any], name: str) -> None:
 
 def _misfits(settings: Settings) -> Iterator[str]:
     """Say what does not go together: a password that nobody is told is as wrong as one that is missing."""
+    join = settings.join
+    if join.shot_memory_ms < join.incident_retention_ms:
+        yield (
+            f"join.shot_memory_ms {join.shot_memory_ms} is less than join.incident_retention_ms "
+            f"{join.incident_retention_ms}: a late revision would make a new shot; raise the one or lower the other"
+        )
     protocol = settings.security_protocol
     given = {name: getattr(settings, name) for name in Settings.__struct_fields__}
     for name, value in given.items():

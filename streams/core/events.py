@@ -210,7 +210,7 @@ class LinkedIncident(Struct, frozen=True, gc=False):
     warnings: list[WarningCode]
     zone_id: Id
     review: list[ReviewedAction]
-    frozen_at_ms: Millis
+    frozen_at_ms: Annotated[int, Meta(description="milliseconds since the Unix epoch, UTC: then it changes no more")]
     caution: str
 
 
@@ -264,8 +264,8 @@ def decode(topic: str, value: bytes | None) -> Event:
     """
     if not value:
         raise Refused("not_json", "", "the record is empty; send one JSON object")
-    if len(value) > 2 * _DEEPEST and _depth(value) > _DEEPEST:
-        raise Refused("schema", "", f"nested more than {_DEEPEST} deep; send one flat JSON object")
+    if len(value) > 2 * _DEEPEST:
+        _refuse_deep(value)
     try:
         if not value.isascii():
             value.decode()  # msgspec does not look into the texts of fields it ignores
@@ -309,10 +309,10 @@ def _refusal(value: bytes, error: msgspec.ValidationError) -> Refused:
     return Refused("schema", field, what if len(what) <= _LONGEST_DETAIL else what[:_LONGEST_DETAIL] + "…")
 
 
-def _depth(value: bytes) -> int:
-    """How deep the brackets outside texts are nested, at the deepest, in what may be no JSON at all."""
+def _refuse_deep(value: bytes) -> None:
+    """Refuse what is nested too deep, by the brackets outside texts; it may be no JSON at all."""
     if value.count(b"[") + value.count(b"{") <= _DEEPEST:
-        return 0
+        return
     depth = deepest = 0
     for bracket in _BRACKETS.finditer(value):
         if bracket[0] in b"[{":
@@ -320,7 +320,10 @@ def _depth(value: bytes) -> int:
             deepest = max(deepest, depth)
         elif bracket[0] in b"]}":
             depth -= 1
-    return deepest
+    if deepest > _DEEPEST:
+        if depth != 0:
+            raise Refused("not_json", "", "not JSON: its brackets do not match")
+        raise Refused("schema", "", f"nested more than {_DEEPEST} deep; send one flat JSON object")
 
 
 def identity_of(event: Event) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ partitions: the answer does not depend on their number.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -67,6 +67,8 @@ OUTPUTS: Final = (INCIDENTS, DEAD_LETTERS, TALLIES, COUNTERS, ALERTS)
 
 Progress = Callable[[int], None]
 
+_NO_COPIES: Final[Mapping[tuple[str, str], bytes | None]] = {}
+
 
 class Fold:
     """All partitions in one process: records in, in the order of their stamps; incidents and refusals out.
@@ -79,13 +81,16 @@ class Fold:
         site: Site,
         rules: JoinRules,
         calibration: Calibration | None = None,
-        sent_on: Container[tuple[str, str]] = (),
+        copies: Mapping[tuple[str, str], bytes | None] = _NO_COPIES,
+        partitions: int = 1,
     ) -> None:
         """``calibration``: the score's; None for the one that travels with rampwatch.
 
-        ``sent_on``: topic and place (``partition:offset``) of records whose copies count, on the right partitions.
+        ``copies``: the bytes of records that were sent on, by topic and the place (``partition:offset``) of the stray
+        that each is a copy of; ``partitions``: of the joined topics, which tell a stray.
         """
-        self._sent_on = sent_on
+        self._copies = copies
+        self._partitions = partitions
         self._site = site
         self._skew_ms = rules.max_future_skew_ms
         self._intake = Intake(site, rules)
@@ -119,7 +124,7 @@ class Fold:
             raise Refused("not_json", "", 'no line of an archive: it has neither "value" nor "value_base64"')
         admitted = self._intake.admit(record)
         if record.topic not in BROADCAST:
-            if self._sent_on and (record.topic, f"{record.partition}:{record.offset}") in self._sent_on:
+            if self._copies and self._was_sent_on(record, admitted.plate_key):
                 return "forwarded"
             outcome = self._engine.join(admitted)
         else:
@@ -127,6 +132,12 @@ class Fold:
             self._engine.hear(admitted)
         self._tally(admitted, outcome)
         return outcome
+
+    def _was_sent_on(self, record: Record, plate_key: str) -> bool:
+        """Whether a record is a stray whose copy counts; a header alone may claim that of any record."""
+        place = (record.topic, f"{record.partition}:{record.offset}")
+        is_stray = partition_of(plate_key, self._partitions) != record.partition and not record.forwarded_from
+        return place in self._copies and self._copies[place] == record.value and is_stray
 
     def _tally(self, admitted: Admitted, outcome: Outcome) -> None:
         """Note what is counted; a revision that was superseded is one of the facts as well."""
@@ -226,8 +237,8 @@ def replay(
     ``progress`` is told now and then how many records have been folded.
     """
     calibration = load_calibration()
-    sent_on = {(record.topic, record.forwarded_from) for record in records if record.forwarded_from}
-    fold, spikes = Fold(site, rules, calibration, sent_on), SpikeFold(site, counting.rules)
+    copies = {(record.topic, record.forwarded_from): record.value for record in records if record.forwarded_from}
+    fold, spikes = Fold(site, rules, calibration, copies, partitions), SpikeFold(site, counting.rules)
     with OutcomeWriter(out, answers_digest(site, rules, calibration), partitions) as writer:
         for n, record in enumerate(records):
             changed, refused = fold.apply(record)

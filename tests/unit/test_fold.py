@@ -179,3 +179,18 @@ def test_an_event_from_before_all_calendars_and_one_far_ahead_harm_nothing(tmp_p
     ahead = Record(SHOTS, 2, 0, 2**53, json.dumps({**SHOT, "occurred_at_ms": 2**53}).encode())
     folded([record(HITS, HIT), ahead], tmp_path)
     assert count_of(tmp_path, "shots/city") == 0
+
+
+def test_a_stray_counts_where_its_copy_lies_and_a_header_alone_makes_no_stray(tmp_path):
+    """A copy names the place of the stray that it is of; what it names by mistake is used where it lies."""
+    home = partition_of("51M801", 12)
+    copy = Record(READS, home, 7, AT_MS + 5, json.dumps(READ).encode(), "2:3")
+    stray = record(READS, READ, 2, offset=3)
+    innocent = Record(READS, home, 5, AT_MS + 2, json.dumps({**READ, "read_id": "innocent"}).encode())
+    claims = Record(READS, home, 8, AT_MS + 6, json.dumps({**READ, "read_id": "claims"}).encode(), f"{home}:5")
+    assert stray.partition != home
+    incidents, dead, outcomes = folded([*ALL[:2], stray, innocent, copy, claims], tmp_path)
+    assert dead == []
+    assert outcomes[READS] == {"forwarded": 1, "used": 3}
+    seen = {s["read_id"]: s["stamp_ms"] - AT_MS for s in incidents[-1]["value"]["sightings"]}
+    assert seen == {"R": 5, "innocent": 2, "claims": 6}

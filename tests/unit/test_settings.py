@@ -229,6 +229,7 @@ def test_a_toml_file_may_name_user_and_password_as_well(tmp_path):
         ({"SASL_PASSWORD": "", "SASL_PASSWORD_FILE": "gone"}, "RAMPWATCH_SASL_PASSWORD_FILE=gone: cannot be read (No "),
         ({"SECURITY_PROTOCOL": "SASL_TLS"}, "give one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
         ({"SASL_MECHANISM": "GSSAPI"}, "give one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+        ({"JOIN_SHOT_MEMORY_MS": "1000"}, "join.shot_memory_ms 1000 is less than join.incident_retention_ms 604800000"),
         ({"SASL_PASSWROD": HIDDEN}, "RAMPWATCH_SASL_PASSWROD: no such setting; unset it, or use one of "),
     ],
 )
