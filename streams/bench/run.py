@@ -106,8 +106,6 @@ def bench(site: Site, settings: Settings, plan: BenchPlan, say: Say) -> Figures:
         _engine_rounds(scene, plan, measured, say)
     say(f"memory of {plan.kept_reads:,} reads")
     measured["bytes_per_read"] = [bytes_per_read(site, JoinRules(), plan.kept_reads)]
-    if plan.broker and "rebuild_per_s" not in measured and "worker_per_s" in measured:
-        notes.append("rebuild_per_s: the worker tells nothing of its rebuild, so it was not measured")
     return _figures(measured, notes)
 
 

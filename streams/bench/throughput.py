@@ -25,12 +25,12 @@ _COMMIT_S_MAX: Final = 30.0
 
 
 class Rates(msgspec.Struct):
-    """Plate reads a second in one round; ``rebuild_per_s`` None where the worker tells nothing of its rebuild."""
+    """Plate reads a second in one round."""
 
     bare_per_s: float
     stock_faust_per_s: float
     worker_per_s: float
-    rebuild_per_s: float | None
+    rebuild_per_s: float
 
 
 def rates(settings: Settings, filled: Mapping[str, int], stock_records: int, say: Callable[[str], None]) -> Rates:
@@ -57,7 +57,7 @@ def _timed(measured: MeasuredWorker, name: str, topic: str | None, number: int) 
     before: list[Sample] = []
 
     def all_counted() -> Sample | None:
-        sample = _told(measured, name, topic)
+        sample = measured.sample(name, topic)
         if sample.value == 0:
             before[:] = [sample]
         return sample if sample.value >= number else None
@@ -66,27 +66,18 @@ def _timed(measured: MeasuredWorker, name: str, topic: str | None, number: int) 
     return number / (end.at_s - _last(before, name).at_s)
 
 
-def _rebuilt(measured: MeasuredWorker, partitions: int) -> float | None:
+def _rebuilt(measured: MeasuredWorker, partitions: int) -> float:
     """Return how many records a second a worker takes back in until all partitions are ready."""
-    if measured.sample(READY) is None or measured.sample(REBUILT) is None:
-        return None
     before: list[Sample] = []
 
     def all_ready() -> Sample | None:
-        sample, ready = _told(measured, REBUILT), _told(measured, READY)
+        sample, ready = measured.sample(REBUILT), measured.sample(READY)
         if sample.value == 0:
             before[:] = [sample]
         return ready if ready.value >= partitions else None
 
     end = measured.until(all_ready, "ready again")
-    return _told(measured, REBUILT).value / (end.at_s - _last(before, REBUILT).at_s)
-
-
-def _told(measured: MeasuredWorker, name: str, topic: str | None = None) -> Sample:
-    sample = measured.sample(name, topic)
-    if sample is None:
-        raise BenchError(f"{name}: the worker has no such metric; is it of the same version?")
-    return sample
+    return measured.sample(REBUILT).value / (end.at_s - _last(before, REBUILT).at_s)
 
 
 def _last(before: Sequence[Sample], name: str) -> Sample:
