@@ -37,6 +37,17 @@ PARTITIONS_READY = Gauge(
     "Partitions that are rebuilt and have read all that was there when they were taken over.",
     registry=REGISTRY,
 )
+LAG = Gauge(
+    "rampwatch_lag_records",
+    "Records of the joined topics that lie behind what this worker has joined, asked for once a second.",
+    ["topic"],
+    registry=REGISTRY,
+)
+WATERMARK = Gauge(
+    "rampwatch_watermark_timestamp_seconds",
+    "Up to when, by stamps, all is joined and said for good, in the partition of this worker that is furthest behind.",
+    registry=REGISTRY,
+)
 REBUILT = Counter(
     "rampwatch_rebuilt_records",
     "Records read again to rebuild what was known of partitions taken over.",

@@ -25,6 +25,7 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams import metrics
 from streams.core.errors import RampwatchError
 from streams.core.events import TALLIES
 from streams.worker.asking import Asking
@@ -293,12 +294,18 @@ class BatchConsumer(CommittingConsumer):
         async with self.handler.lock:
             if asked.epoch != self._epoch:
                 return
+            self._tell_lag(at, asked.ends)
             ended = {tp for tp in self._position.keys() & at.keys() if at[tp] >= asked.ends[tp]}
             for tp in ended:
                 self.handler.read_to_end((tp.topic.removeprefix(self.prefix), tp.partition), at[tp], asked.before)
             await self.handler.publish()
             if self._assigned <= self._position.keys() and ended == at.keys():
                 self.pulse.beat()  # there is nothing to commit
+
+    def _tell_lag(self, at: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+        for topic in self.batch_topics:
+            behind = sum(max(0, ends[tp] - position) for tp, position in at.items() if tp.topic == topic)
+            metrics.LAG.labels(topic.removeprefix(self.prefix)).set(behind)
 
 
 def batch_transport(

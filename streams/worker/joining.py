@@ -258,6 +258,9 @@ class Joining:
             self.on_lost(lost)
         self._count()
         metrics.READS_KEPT.set(sum(partition.engine.reads_kept for partition in self._partitions.values()))
+        settled_ms = [partition.settled_ms for partition in live if partition.settled_ms > NEVER]
+        if settled_ms:
+            metrics.WATERMARK.set(min(settled_ms) / 1000)
         if self._partitions:
             self.broadcast.release(min(p.watermark.value_ms for p in self._partitions.values()))
 

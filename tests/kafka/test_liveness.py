@@ -15,6 +15,7 @@ from streams.replay.player import Playable
 from .conftest import GivenBroker
 from .driving import (
     STAMP_HEADER,
+    Worker,
     await_handled,
     eventually,
     last_incidents,
@@ -29,6 +30,11 @@ from .test_worker import EVENING_MS, HOUR_MS, pair, pair_id
 Broker = LocalBroker | GivenBroker
 STALLED_AFTER_S = 4.0
 UNUSABLE = 40_000
+
+
+def watermark_s(running: Worker) -> float:
+    (line,) = (line for line in running.metrics().splitlines() if line.startswith("rampwatch_watermark_timestamp"))
+    return float(line.split()[-1])
 
 
 async def _in_a_transaction(address: str, prefix: str) -> None:
@@ -74,6 +80,8 @@ def test_a_feed_that_sends_nothing_but_rubbish_holds_the_others_up_for_seconds_o
             await_handled(settings, one)
             # 5 s where this was written; with a thousand that wait for the producer at a time it took 30 s
             assert time.monotonic() - began_s < 20
+            eventually([one], lambda: 'rampwatch_lag_records{topic="ramp-plate-reads"} 0.0' in one.metrics(), "it lags")
+            eventually([one], lambda: watermark_s(one) > EVENING_MS / 1000 - 60, "the watermark stands still")
         assert list(last_incidents(settings)) == [pair_id("behind", "SIM 101")]
 
 
