@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import collect_hosts
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
@@ -42,7 +43,7 @@ DENIED: Final = (
     TransactionalIdAuthorizationFailed,
 )
 """What a broker answers who may not do what was asked for."""
-_ANSWER_MS_MAX: Final = 10_000
+ANSWER_S_MAX: Final = 10.0
 _CLOSE_S_MAX: Final = 2.0
 _NAMES_DIFFER: Final = (62, 64)
 """OpenSSL's numbers for a certificate that is made out to another host or address."""
@@ -122,6 +123,18 @@ async def started(client: Any, settings: Settings) -> None:  # noqa: ANN401 - ai
         raise
 
 
+async def answers(settings: Settings) -> bool:
+    """Return whether the broker answers within `ANSWER_S_MAX`."""
+    client = AIOKafkaAdminClient(**connection(settings))
+    try:
+        await asyncio.wait_for(client.start(), ANSWER_S_MAX)
+    except (KafkaError, TimeoutError):
+        return False
+    finally:
+        await client.close()
+    return True
+
+
 @contextmanager
 def told_plainly(settings: Settings) -> Iterator[None]:
     """Turn what the broker does not permit into a `BrokerError`."""
@@ -170,7 +183,7 @@ async def _why_not(settings: Settings, error: KafkaError) -> str:
         return denied(settings, error)
     options = connection(settings)
     host, port, _ = collect_hosts(options.pop("bootstrap_servers"))[0]
-    knocking = AIOKafkaConnection(host, port, request_timeout_ms=_ANSWER_MS_MAX, **options)
+    knocking = AIOKafkaConnection(host, port, request_timeout_ms=round(1000 * ANSWER_S_MAX), **options)
     told: Exception = error
     try:
         await knocking.connect()

@@ -18,7 +18,7 @@ import faust
 from aiokafka.errors import KafkaError
 
 from streams.calibration import load_calibration
-from streams.connection import DENIED, denied
+from streams.connection import ANSWER_S_MAX, DENIED, answers, denied
 from streams.core.digest import answers_digest
 from streams.core.errors import RampwatchError
 from streams.core.events import JOINED, TALLIES
@@ -138,7 +138,7 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
         _end_hard_where_hung(pulse)
         if settings.metrics_port:
             _serve(settings, Pages(pulse, lambda: joining.is_ready))
-        error = await _work(app, joining, pulse, ready)
+        error = await _work(app, settings, joining, pulse, ready)
         is_stalled = pulse.is_stalled
         _end_hard_after(_GRACE_S)
         await app.stop()
@@ -148,14 +148,16 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
         raise WorkerError(f"no progress in {pulse.age_s:.0f} s though there is work; the partitions go to another")
 
 
-async def _work(app: faust.App, joining: Joining, pulse: Pulse, ready: Callable[[], None]) -> BaseException | None:
+async def _work(
+    app: faust.App, settings: Settings, joining: Joining, pulse: Pulse, ready: Callable[[], None]
+) -> BaseException | None:
     """Work until a signal comes, until nothing moves any more, or until something breaks: that is returned."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # a start may hang as well, where the broker goes away meanwhile
     starting = asyncio.ensure_future(app.start())
-    ends = {asyncio.ensure_future(end) for end in (stop.wait(), app.wait_until_stopped(), _stalled(pulse))}
+    ends = {asyncio.ensure_future(end) for end in (stop.wait(), app.wait_until_stopped(), _stalled(settings, pulse))}
     up = asyncio.ensure_future(joining.settled_in.wait())
     waiting = {starting, up, *ends}
     while not ends & (done := (await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))[0]):
@@ -170,9 +172,12 @@ async def _work(app: faust.App, joining: Joining, pulse: Pulse, ready: Callable[
     return reason
 
 
-async def _stalled(pulse: Pulse) -> None:
-    """Return when the worker has had work, and no progress, for too long."""
-    while not pulse.is_stalled:
+async def _stalled(settings: Settings, pulse: Pulse) -> None:
+    """Return when the worker has had work, a broker that answers, and no progress for too long."""
+    while not (pulse.is_stalled and await answers(settings)):
+        if pulse.is_stalled:
+            log.warning("no progress in %.0f s, and the broker does not answer: waiting for it", pulse.age_s)
+            pulse.beat()
         await asyncio.sleep(1)
 
 
@@ -198,7 +203,7 @@ def _end_hard_where_hung(pulse: Pulse) -> None:
     """End the process if it stalls and does not even end itself: what would do that may be what hangs."""
 
     def watch() -> None:
-        while not pulse.is_stalled_for(_GRACE_S):
+        while not pulse.is_stalled_for(ANSWER_S_MAX + _GRACE_S):
             time.sleep(1)
         sys.stderr.write(f"the worker hangs: no progress in {pulse.age_s:.0f} s; its partitions go to another\n")
         os._exit(_HUNG)

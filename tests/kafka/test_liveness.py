@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -97,3 +99,25 @@ def test_an_incident_of_a_newer_version_stops_a_worker_with_a_sentence(
         with worker(settings, tmp_path, up=False) as other:
             assert other.process.wait(60) == 2
         assert "was said by a rampwatch that says more than this one understands" in other.said()
+
+
+def test_a_broker_that_is_away_for_long_is_waited_for_and_nothing_is_lost(
+    own_broker: LocalBroker, prefix: str, tmp_path: Path
+) -> None:
+    """It hangs, as a machine without its network does, while records, commits and incidents are under way."""
+    impatient = {"RAMPWATCH_STALLED_AFTER_MS": str(round(1000 * STALLED_AFTER_S))}
+    pairs = [pair(f"n{n}", EVENING_MS + n * HOUR_MS, f"SIM {n}") for n in range(500)]
+    with topics_of(own_broker.address, prefix) as settings, worker(settings, tmp_path, **impatient) as one:
+        publish(settings, [record for of_one in pairs for record in of_one])
+        eventually([one], lambda: len(last_incidents(settings)) > 0, "nothing was said")
+        os.kill(own_broker.pid, signal.SIGSTOP)
+        try:
+            eventually([one], lambda: "the broker does not answer: waiting for it" in one.said(), "it does not wait")
+            away_until_s = time.monotonic() + 4 * STALLED_AFTER_S
+            eventually([one], lambda: time.monotonic() > away_until_s, "time stands still")
+        finally:
+            os.kill(own_broker.pid, signal.SIGCONT)
+        eventually([one], lambda: one.is_ready() and members_of(settings) == 1, "it does not come back")
+        await_handled(settings, one)
+        assert last_incidents(settings).keys() == {pair_id(f"n{n}", f"SIM {n}") for n in range(500)}
+        assert one.stop()[0] == 0
