@@ -179,10 +179,32 @@ def test_inputs_and_the_outcomes_of_their_replay_are_counted_alike(tmp_path):
     assert folds[0].things == 90
 
 
+def test_the_outcomes_of_a_replay_are_reported_as_of_the_time_that_it_was_told(tmp_path):
+    archive = archive_of(tmp_path / "archive", [(NOON - n * DAY, 41.75, -72.68) for n in range(90)])
+    for told in ((), ("--counters-as-of", "2026-05-20"), ("--counters-as-of", "2026-06-20")):
+        assert rampwatch("replay", str(archive), "--out", str(tmp_path / "out"), *told).returncode == 0
+        replayed = [line["value"] for line in lines(tmp_path / "out" / "spike-counters.jsonl")]
+        reported = json.loads(rampwatch("counters", str(tmp_path / "out"), "--json").stdout)
+        assert reported["counters"] == replayed
+        assert reported["as_of_ms"] == replayed[0]["as_of_ms"]
+    as_of = json.loads(rampwatch("counters", str(tmp_path / "out"), "--json", "--as-of", "2026-05-30").stdout)
+    assert as_of["as_of_ms"] == NOON - 6 * DAY + DAY // 2
+
+
 @pytest.mark.parametrize("name", ["tallies", "shot-spotter-alerts"])
 def test_a_source_without_anything_is_told(tmp_path, name):
     (tmp_path / f"{name}.jsonl").write_text("")
     with pytest.raises(RampwatchError, match="holds no"):
+        counted(tmp_path, SITE, JoinRules(), 12)
+
+
+def test_a_spoilt_counter_is_named_with_its_line(tmp_path):
+    tally = (
+        b'{"kind":"shots","event_id":"a","revision":0,"zone_id":"city","at_ms":1,"status":"unreviewed","counts":true}'
+    )
+    (tmp_path / "tallies.jsonl").write_bytes(b'{"value":' + tally + b"}\n")
+    (tmp_path / "spike-counters.jsonl").write_text('{"value":{"as_of_ms":"noon"}}\n')
+    with pytest.raises(RampwatchError, match="line 1 holds no counter"):
         counted(tmp_path, SITE, JoinRules(), 12)
 
 
