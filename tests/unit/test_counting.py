@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
-from streams.core.counters.comparison import c2_alarms
+from streams.core.counters.comparison import C2Alarm, c2_alarms
 from streams.core.counters.fold import SpikeFold
 from streams.core.counters.rules import CounterRules
 from streams.core.counters.wire import Period, Tally
@@ -25,7 +27,7 @@ from streams.core.site import Site, Zone
 from streams.counting.picture import picture
 from streams.counting.scan import ScanPlan, clusters
 from streams.counting.sources import Counted, Place, counted, folded
-from streams.counting.table import change, comparison, tables
+from streams.counting.table import alarms, change, ratio, tables
 from streams.replay.archive import write_archive
 from streams.replay.fold import replay
 from streams.sites import load_site
@@ -72,6 +74,8 @@ def period(count: int, then: int | None, **more: Any) -> Period:
         (period(180, 117), "+63, +54 %"),
         (period(117, 180), "-63, -35 %"),
         (period(5, 5), "±0, ±0 %"),
+        (period(4, 8), "-4"),
+        (period(40, 4), "+36"),
         (period(5, 0), "5 new"),
         (period(0, 0), "none"),
         (period(5, None), "not counted then"),
@@ -83,7 +87,14 @@ def test_a_change_is_said_as_people_say_it(told, words):
 
 def test_the_articles_figures_are_printed():
     told = period(180, 117, rate_ratio=1.53846, rate_ratio_low=1.21226, rate_ratio_high=1.95866)
-    assert comparison(told) == "+63, +54 %, rate ratio 1.54 (1.21 to 1.96)"
+    assert (change(told), ratio(told)) == ("+63, +54 %", "1.54 (1.21 to 1.96)")
+
+
+def test_an_interval_that_says_nothing_is_not_printed():
+    numbers = {"rate_ratio": 1.0, "rate_ratio_low": 0.01, "rate_ratio_high": 78.5}
+    assert ratio(period(1, 1, **numbers)) == ratio(period(40, 4, **numbers)) == "too few to compare"
+    assert ratio(period(5, 5, **numbers)) == "1.00 (0.01 to 78.50)"
+    assert ratio(period(5, 0)) == ""
 
 
 # --- five years of Kansas City
@@ -228,14 +239,62 @@ def rising() -> SpikeFold:
     return fold
 
 
-def test_the_table_has_the_city_first_then_what_alarms_and_as_many_rows_as_wanted():
+def table_lines(fold: SpikeFold, c2: list[C2Alarm], most: int | None = None) -> list[str]:
+    (table,) = tables(fold.counters(), SITE, c2, most)
+    return table.plain.splitlines()
+
+
+def zones_in(told: list[str]) -> list[str]:
+    return [line for line in told[2:] if not line.startswith((" ", "C2: "))]
+
+
+def test_the_table_has_the_city_first_then_what_alarms_and_as_many_zones_as_wanted():
+    told = table_lines(rising(), [])
+    assert zones_in(told) == ["Example: everything, also what lies in no zone", "West", "East"]
+    assert zones_in(table_lines(rising(), [], most=1)) == zones_in(told)[:1]
+    assert max(map(len, told)) <= 80
+
+
+def test_an_alarm_that_is_up_stands_in_its_zones_row_with_its_reason():
+    told = table_lines(rising(), [])
+    why = " ".join(line.strip() for line in told[told.index("West") + 1 : told.index("East")])
+    assert re.match(r"▲ ALARM since 2026-0\d-\d\d: \d+ shots in \d+ days, \d+ before; as large by chance ", why)
+
+
+def test_a_row_tells_reviews_and_last_year_where_it_was_counted():
+    fold = SpikeFold(SITE, CounterRules())
+    for n, status in enumerate(("unreviewed", "confirmed", "confirmed", "dismissed")):
+        fold.feed(Tally("shots", f"now-{n}", 0, "west", NOON - n * DAY, status, status != "dismissed"))
+        fold.feed(Tally("shots", f"then-{n}", 0, "west", NOON - (365 + n) * DAY, "confirmed", True))
+    fold.advance(NOON + 1)
+    told = table_lines(fold, [])
+    assert "24 h: 1, 7 d: 3; 28 d: 1 unreviewed, 2 confirmed, 1 dismissed" in told[-1]
+    (last_year,) = [line for line in told[told.index("West") :] if "28 days, same last year" in line]
+    assert last_year.split()[5:] == ["3", "4", "-1", "too", "few", "to", "compare"]
+    since = CounterRules(shots_since=date(2026, 1, 1))
+    young = SpikeFold(SITE, since)
+    young.feed(Tally("shots", "a", 0, "west", NOON, "unreviewed", True))
+    young.advance(NOON + 1)
+    assert not any("28 days, same last year" in line for line in table_lines(young, []))
+
+
+def test_what_c2_is_stands_below_a_table_that_names_it():
     fold = rising()
-    (table,) = tables(fold.counters(), SITE, c2_alarms(fold))
-    names = [cell.splitlines()[0] for cell in table.columns[0].cells]
-    assert [name.split("  ")[0] for name in names] == ["Example", "West", "East"]
-    assert "ALARM" in names[1]
-    (short,) = tables(fold.counters(), SITE, [], most=1)
-    assert short.row_count == 1
+    note = "C2: days of the last 28 above 3 deviations of the 28 days before (EARS C2)"
+    told = table_lines(fold, c2_alarms(fold))
+    assert any(re.search(r"; C2: \d+$", line) for line in told)
+    assert told[-1] == note
+    assert note not in table_lines(fold, [])
+
+
+def test_alarms_that_are_up_come_first_then_the_last_ten_that_ended_the_most_recent_first():
+    alert = rising().alerts()[0]
+    ended = [structs.replace(alert, status="ended", first_crossing=f"2026-01-{day:02}") for day in range(1, 13)]
+    told = [line for line in alarms([*ended, structs.replace(alert, status="raised")]) if not line.startswith("    ")]
+    assert told[0] == "Alarms up: 1"
+    assert told[1].startswith(f"  ▲ since {alert.first_crossing}  ")
+    assert told[2] == "Alarms ended: 12, the last 10 (--json: all)"
+    assert [line.split()[0] for line in told[3:]] == [f"2026-01-{day:02}" for day in range(12, 2, -1)]
 
 
 def test_the_picture_is_an_svg_with_a_band_a_line_and_the_days_that_crossed():
