@@ -27,14 +27,14 @@ def counters(
     *,
     site: SiteName = None,
     as_of: AsOf = None,
-    picture: Annotated[Path | None, Parameter(help="SVG file to draw 28-day counts and the alarm band into")] = None,
+    picture: Annotated[Path | None, Parameter(help="SVG file to draw 28-day counts and the alarm line into")] = None,
     kind: Annotated[Kind, Parameter(help="what the picture shows")] = "shots",
     panels: Annotated[
         int,
         Parameter(
             converter=whole,
             validator=Number(gte=1, lte=40),
-            help="of the picture: the city, busy zones",
+            help="of the picture: the city, zones that alarm, busy ones",
         ),
     ] = 6,
     json: Annotated[bool, Parameter(help="print counters, alerts and EARS C2 as one JSON object")] = False,

@@ -297,14 +297,48 @@ def test_alarms_that_are_up_come_first_then_the_last_ten_that_ended_the_most_rec
     assert [line.split()[0] for line in told[3:]] == [f"2026-01-{day:02}" for day in range(12, 2, -1)]
 
 
-def test_the_picture_is_an_svg_with_a_band_a_line_and_the_days_that_crossed():
+def panels_of(fold: SpikeFold, panels: int) -> list[ElementTree.Element]:
+    drawn = ElementTree.fromstring(picture(fold, SITE, CounterRules(), "shots", c2_alarms(fold), panels))
+    return [element for element in drawn if element.tag.endswith("}g")]
+
+
+def texts(panel: ElementTree.Element) -> list[str]:
+    return [element.text or "" for element in panel.iter() if element.tag.endswith("}text")]
+
+
+def test_a_panel_has_the_curve_what_was_expected_and_the_alarm_line_by_name():
+    for panel in panels_of(rising(), 3):
+        kinds = Counter(element.tag.rpartition("}")[2] for element in panel.iter())
+        assert kinds["polyline"] == 3
+        assert [len([t for t in texts(panel) if t.startswith(name)]) for name in ("now", "expected", "alarm at")] == [
+            1
+        ] * 3
+        assert "Apr 2026" in texts(panel)
+
+
+def test_a_zone_whose_alarm_is_up_has_a_panel_however_few_are_wanted_and_whatever_is_busier():
     fold = rising()
-    drawn = ElementTree.fromstring(picture(fold, SITE, CounterRules(), "shots", c2_alarms(fold), 3))
-    kinds = Counter(element.tag.rpartition("}")[2] for element in drawn.iter())
-    assert kinds["g"] == 3
-    assert (kinds["polygon"], kinds["polyline"]) == (3, 6)
-    assert kinds["circle"] > 1
-    assert {"Example", "West", "East"} <= {element.text for element in drawn.iter()}
+    for n in range(2_000):
+        fold.feed(Tally("shots", f"busy-{n}", 0, "east", NOON - (n % 190 + 9) * DAY, "unreviewed", True))
+    assert [c.zone_id for c in fold.counters() if c.kind == "shots" and c.alarm] == ["west"]
+    assert [texts(panel)[0] for panel in panels_of(fold, 1)] == ["Example", "West"]
+    shown = panels_of(fold, 3)
+    assert [texts(panel)[0] for panel in shown] == ["Example", "West", "East"]
+    assert [any(text.startswith("▲ ALARM UP since") for text in texts(panel)) for panel in shown] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_wild_night_is_marked_and_does_not_rule_the_axis():
+    fold = rising()
+    for n in range(300):
+        fold.feed(Tally("shots", f"wild-{n}", 0, "east", NOON - 60 * DAY, "unreviewed", True))
+    (east,) = [panel for panel in panels_of(fold, 3) if texts(panel)[0] == "East"]
+    counts = [int(text) for text in texts(east) if text.isdecimal()]
+    assert counts.count(301) == 1  # its mark: there is another shot of that day
+    assert max(count for count in counts if count != 301) < 150
 
 
 def test_without_enough_days_the_picture_says_so():
