@@ -27,10 +27,15 @@ def counters(
     *,
     site: SiteName = None,
     as_of: AsOf = None,
-    picture: Annotated[Path | None, Parameter(help="SVG file to draw 28-day counts and the alarm band into")] = None,
+    picture: Annotated[Path | None, Parameter(help="SVG file to draw 28-day counts and the alarm line into")] = None,
     kind: Annotated[Kind, Parameter(help="what the picture shows")] = "shots",
     panels: Annotated[
-        int, Parameter(converter=whole, validator=Number(gte=1, lte=40), help="of the picture: the city, busy zones")
+        int,
+        Parameter(
+            converter=whole,
+            validator=Number(gte=1, lte=40),
+            help="of the picture: the city, zones that alarm, busy ones",
+        ),
     ] = 6,
     json: Annotated[bool, Parameter(help="print counters, alerts and EARS C2 as one JSON object")] = False,
     config: Config = None,
@@ -41,7 +46,7 @@ def counters(
     from streams.core.counters.comparison import c2_alarms
     from streams.counting.picture import picture as drawn
     from streams.counting.sources import counted, folded
-    from streams.counting.table import alert_line, tables, wide
+    from streams.counting.table import alarms, tables, wide
     from streams.counting.table import as_of as as_of_told
     from streams.replay.moments import moment_ms
 
@@ -61,10 +66,8 @@ def counters(
     console.print(f"as of {as_of_told(fold.as_of_ms, place)}", markup=False)
     for table in tables(counts, place, c2):
         wide(table, Console(highlight=False)).print(table)
-    newest = sorted(alerts, key=lambda alert: (alert.first_crossing, alert.zone_id))
-    console.print(f"Alarms: {len(newest)}; days of EARS C2, for comparison: {len(c2)}", markup=False)
-    for alert in newest:
-        console.print(f"  {alert_line(alert)}", markup=False)
+    for line in alarms(alerts):
+        console.print(line, markup=False)
 
 
 def scan(

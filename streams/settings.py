@@ -30,6 +30,8 @@ _TABLES: Final[dict[str, type[Struct]]] = {"join": JoinRules, "counters": Counte
 _SECRETS: Final = ("sasl_password", "ssl_key_password")
 """Each has a setting beside it, its name with ``_file`` behind, that says which file holds it."""
 
+_NO_DATE: Final = "is no date; give one like 2026-06-05, or remove it"
+
 
 class SettingsError(RampwatchError):
     """A setting that cannot be used; the message names it, its value's fault and the remedy."""
@@ -116,7 +118,7 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
     try:
         settings = msgspec.convert(values, Settings, dec_hook=_secret)
     except msgspec.ValidationError as error:
-        raise SettingsError(_sentence(str(error), str(file or "settings"))) from None
+        raise SettingsError(_sentence(str(error), str(file or "settings"), values)) from None
     for misfit in _misfits(settings):
         raise SettingsError(misfit)
     return settings
@@ -172,7 +174,8 @@ def _typed(kind: type[Struct], name: str, text: str, variable: str) -> object:
     try:
         return msgspec.convert(raw, wanted, strict=False, dec_hook=_secret)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{variable}={text}: {error}; give {_fitting(wanted)}") from None
+        fault = _NO_DATE if _about_a_date(str(error)) else f"{error}; give {_fitting(wanted)}"
+        raise SettingsError(f"{variable}={text}: {fault}") from None
 
 
 def _fitting(wanted: Any) -> str:  # noqa: ANN401 - an annotation, whatever its kind
@@ -181,9 +184,16 @@ def _fitting(wanted: Any) -> str:  # noqa: ANN401 - an annotation, whatever its 
     return f"one of {', '.join(named)}" if named else "a value that fits"
 
 
-def _sentence(error: str, source: str) -> str:
+def _about_a_date(error: str) -> bool:
+    return error.startswith(("Invalid RFC3339 encoded date", "Expected `date"))
+
+
+def _sentence(error: str, source: str, values: Mapping[str, Any]) -> str:
     what, _, where = error.partition(" - at `$.")
     name = where.rstrip("`")
+    if _about_a_date(what):  # no secret is a date, so its value may be told
+        table, _, key = name.partition(".")
+        return f"{source}: {name} = {values[table][key]}: {_NO_DATE}"
     return f"{source}: {name + ': ' if name else ''}{what}; mend or remove that key"
 
 

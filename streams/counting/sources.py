@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -13,7 +13,7 @@ from streams.core.counters.fold import SpikeFold
 from streams.core.counters.rules import CounterRules
 from streams.core.counters.wire import Tally, tally_of_shot
 from streams.core.errors import RampwatchError
-from streams.core.events import TALLIES, ShotAlert
+from streams.core.events import COUNTERS, TALLIES, Millis, ShotAlert
 from streams.core.rules import JoinRules
 from streams.core.site import Site
 from streams.core.windows import NEVER
@@ -22,6 +22,7 @@ from streams.replay.fold import Fold
 from streams.simulate.kansas_city import load_activations
 
 _TABLE: Final = ".csv"
+_Value = TypeVar("_Value")
 
 
 class Place(Struct, frozen=True):
@@ -32,8 +33,18 @@ class Place(Struct, frozen=True):
     lon: float
 
 
+class _Said(Struct):
+    """Of a counter that was said, as of when it is."""
+
+    as_of_ms: Millis
+
+
 class Counted(Struct, frozen=True):
-    """Tallies, what counts of the shots with its place, and the time just after the last event."""
+    """Tallies, what counts of the shots with its place, and the time up to which they were counted.
+
+    That is just after the last event, or what the counters say that lie beside the tallies: a replay may have been told
+    another time.
+    """
 
     tallies: list[Tally]
     shots: list[Place]
@@ -50,7 +61,7 @@ def counted(source: Path, site: Site, rules: JoinRules, partitions: int) -> Coun
 
 
 def folded(source: Counted, site: Site, rules: CounterRules, as_of_ms: int | None = None) -> SpikeFold:
-    """Return the counters of what was counted; ``as_of_ms`` None: just after its last event."""
+    """Return the counters of what was counted; ``as_of_ms`` None: as of the source's own time."""
     fold = SpikeFold(site, rules)
     for tally in source.tallies:
         fold.feed(tally)
@@ -66,17 +77,20 @@ def _of_table(source: Path, site: Site) -> Counted:
 
 
 def _of_outcomes(source: Path) -> Counted:
-    file = topic_file(source, TALLIES)
-    assert file is not None
-    tallies: list[Tally] = []
-    for number, (_, line) in enumerate(read_lines(file), 1):
-        try:
-            tallies.append(msgspec.json.decode(value_of(line) if line else b"", type=Tally))
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            raise ArchiveError(f"{file}: line {number} holds no tally ({error}); write it anew") from None
+    tallies = list(_values(source, TALLIES, Tally, "tally"))
     if not tallies:
-        raise ArchiveError(f"{file}: holds no tally; replay an archive with shots or hits in it")
-    return Counted(tallies, [], max(tally.at_ms for tally in tallies) + 1)
+        raise ArchiveError(f"{source}: holds no tally; replay an archive with shots or hits in it")
+    said_ms = max((said.as_of_ms for said in _values(source, COUNTERS, _Said, "counter")), default=None)
+    return Counted(tallies, [], max(tally.at_ms for tally in tallies) + 1 if said_ms is None else said_ms)
+
+
+def _values(source: Path, topic: str, kind: type[_Value], name: str) -> Iterator[_Value]:
+    file = topic_file(source, topic)
+    for number, (_, line) in enumerate(read_lines(file) if file else (), 1):
+        try:
+            yield msgspec.json.decode(value_of(line) if line else b"", type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            raise ArchiveError(f"{file}: line {number} holds no {name} ({error}); write it anew") from None
 
 
 def _of_inputs(source: Path, site: Site, rules: JoinRules, partitions: int) -> Counted:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from textwrap import fill
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 from streams.core.counters.comparison import C2Alarm
 from streams.core.counters.wire import KINDS, Kind, Period, SpikeAlert, SpikeCounter
@@ -20,26 +21,39 @@ TITLES: Final[dict[Kind, str]] = {
     "linked_incidents": "Linked incidents",
 }
 
+_WIDTH: Final = 78
+"""Columns: the narrowest terminal has 80."""
+_FEW: Final = 5
+"""Below it, now or then, the interval of a ratio reaches from next to nothing to everything."""
+_ENDED_SHOWN: Final = 10
+_C2_NOTE: Final = "C2: days of the last 28 above 3 deviations of the 28 days before (EARS C2)"
+
 
 def change(period: Period) -> str:
-    """Return how a count compares, as people say it: ``+63, +54 %``, ``5 new``, ``not comparable``."""
+    """Return how a count compares, as people say it: ``+63, +54 %``, ``5 new``, ``not counted then``.
+
+    Of few there is no percentage: one more than one is no doubling.
+    """
     if period.comparison_count is None or period.difference is None:
         return "not counted then"
     if period.percent is None:
-        return f"{period.count} new" if period.count else "none"
+        return f"{period.count:,} new" if period.count else "none"
+    if _few(period):
+        return _signed(period.difference)
     return f"{_signed(period.difference)}, {_signed(round(period.percent))} %"
 
 
 def ratio(period: Period) -> str:
-    """Return the ratio of the rates with its 95 % interval, as ``rate ratio 1.54 (1.21 to 1.96)``; or nothing."""
+    """Return the ratio of the rates with its 95 % interval, as ``1.54 (1.21 to 1.96)``; nothing where none then."""
     if period.rate_ratio is None:
         return ""
-    return f"rate ratio {period.rate_ratio:.2f} ({period.rate_ratio_low:.2f} to {period.rate_ratio_high:.2f})"
+    if _few(period):
+        return "too few to compare"
+    return f"{period.rate_ratio:.2f} ({period.rate_ratio_low:.2f} to {period.rate_ratio_high:.2f})"
 
 
-def comparison(period: Period) -> str:
-    """Return what a comparison says: ``+63, +54 %, rate ratio 1.54 (1.21 to 1.96)``."""
-    return ", ".join(filter(None, (change(period), ratio(period))))
+def _few(period: Period) -> bool:
+    return min(period.count, period.comparison_count or 0) < _FEW
 
 
 def _signed(number: int) -> str:
@@ -59,44 +73,79 @@ class Names:
 
 def tables(
     counters: Sequence[SpikeCounter], site: Site, c2: Sequence[C2Alarm], most: int | None = None
-) -> Iterator[Table]:
+) -> Iterator[Text]:
     """Hand out a table for each kind that has anything counted; zones without anything are left out.
 
-    ``most``: so many rows each, the city, then zones with an alarm, then the busiest.
+    ``most``: so many zones each, the city, then those with an alarm, then the busiest.
     """
-    names = Names(site)
     since = _a_month_before(latest_ms(counters), site)
     for kind in KINDS:
         of_kind = [counter for counter in counters if counter.kind == kind and _says_something(counter)]
         if not of_kind:
             continue
-        yield _table(TITLES[kind], sorted(of_kind, key=_rank)[:most], names, [c for c in c2 if c.kind == kind], since)
+        shown = sorted(of_kind, key=_rank)[:most]
+        lately = [c.zone_id for c in c2 if c.kind == kind and c.day >= since]
+        table = Text(no_wrap=True)
+        table.append(_line(TITLES[kind], "now", "then", "change", "rate ratio (95 %)") + "\n", "bold")
+        table.append("─" * _WIDTH)
+        for counter in shown:
+            table.append("\n").append_text(_rows(counter, site, lately.count(counter.zone_id)))
+        if any(counter.zone_id in lately for counter in shown):
+            table.append("\n" + _C2_NOTE, "dim")
+        yield table.append("\n")
 
 
-def _table(title: str, counters: Sequence[SpikeCounter], names: Names, c2: Sequence[C2Alarm], c2_since: str) -> Table:
-    table = Table(title=title, title_justify="left", show_lines=True)
-    for heading in ("zone", "period", "count", "then", "change", "C2"):
-        table.add_column(heading, justify="right" if heading in ("count", "then", "C2") else "left", no_wrap=True)
-    for counter in counters:
-        month, year = counter.periods.last_28d_vs_prior_28d, counter.periods.ytd_vs_last_year
-        days = sum(c.zone_id == counter.zone_id and c.day >= c2_since for c in c2)
-        table.add_row(
-            f"{names.of(counter.zone_id)}{'  ALARM' if counter.alarm else ''}\n24 h: {counter.recent.h24}, "
-            f"7 d: {counter.recent.d7}",
-            "28 days\nthis year",
-            f"{month.count}\n{year.count}",
-            f"{_then(month)}\n{_then(year)}",
-            f"{comparison(month)}\n{comparison(year)}",
-            str(days) if days else "",
+def _rows(counter: SpikeCounter, site: Site, c2_days: int) -> Text:
+    """A zone's name, why its alarm stands, its periods, and what else is known of it."""
+    name = Names(site).of(counter.zone_id)
+    rows = Text()
+    rows.append(name, "bold")
+    rows.append(": everything, also what lies in no zone\n" if counter.zone_id == CITY else "\n")
+    if counter.alarm:
+        since = _local(counter.alarm.since_ms - 1, site).date()
+        why = counter.alarm.sentence.removeprefix(f"{name}: ")
+        rows.append(_filled(f"▲ ALARM since {since}: {why}") + "\n", "bold red")
+    for against, period in _periods(counter):
+        if period.count or period.comparison_count:
+            rows.append(_period(against, period) + "\n")
+    return rows.append(_filled(_besides(counter, c2_days)))
+
+
+def _periods(counter: SpikeCounter) -> Iterator[tuple[str, Period]]:
+    """The comparisons, with what they are called; with last year's 28 days only where they were counted."""
+    compared = counter.periods
+    yield "28 days, the 28 before", compared.last_28d_vs_prior_28d
+    if compared.last_28d_vs_last_year.comparison_count is not None:
+        yield "28 days, same last year", compared.last_28d_vs_last_year
+    yield "this year, same last year", compared.ytd_vs_last_year
+
+
+def _period(against: str, period: Period) -> str:
+    then = "" if period.comparison_count is None else f"{period.comparison_count:,}"
+    return _line(f"  {against}", f"{period.count:,}", then, change(period), ratio(period))
+
+
+def _line(against: str, now: str, then: str, changed: str, rates: str) -> str:
+    return f"{against:28}{now:>7}{then:>8}  {changed:14}{rates}".rstrip()
+
+
+def _besides(counter: SpikeCounter, c2_days: int) -> str:
+    parts = [f"24 h: {counter.recent.h24:,}, 7 d: {counter.recent.d7:,}"]
+    status = counter.by_status
+    if status is not None and (status.unreviewed or status.confirmed or status.dismissed):
+        parts.append(
+            f"28 d: {status.unreviewed:,} unreviewed, {status.confirmed:,} confirmed, {status.dismissed:,} dismissed"
         )
-    return table
+    if c2_days:
+        parts.append(f"C2: {c2_days}")
+    return "; ".join(parts)
 
 
-def _then(period: Period) -> str:
-    return "" if period.comparison_count is None else str(period.comparison_count)
+def _filled(text: str) -> str:
+    return fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
-def wide(table: Table, screen: Console) -> Console:
+def wide(table: RenderableType, screen: Console) -> Console:
     """Return a screen on which no cell of the table is cut: a narrow one may break a line."""
     options = screen.options.update(max_width=1_000)
     screen.width = max(screen.width, screen.measure(table, options=options).maximum)
@@ -114,9 +163,12 @@ def _rank(counter: SpikeCounter) -> tuple[bool, bool, int, str]:
     return counter.zone_id != CITY, counter.alarm is None, -counter.periods.ytd_vs_last_year.count, counter.zone_id
 
 
+def _local(at_ms: int, site: Site) -> datetime:
+    return datetime.fromtimestamp(at_ms // 1000, ZoneInfo(site.time_zone))
+
+
 def _a_month_before(as_of_ms: int, site: Site) -> str:
-    now = datetime.fromtimestamp((as_of_ms - 1) // 1000, ZoneInfo(site.time_zone))
-    return (now.date() - timedelta(days=27)).isoformat()
+    return (_local(as_of_ms - 1, site).date() - timedelta(days=27)).isoformat()
 
 
 def latest_ms(counters: Sequence[SpikeCounter]) -> int:
@@ -132,9 +184,18 @@ def as_of(as_of_ms: int, site: Site) -> str:
     return f"{now:%a %Y-%m-%d %H:%M:%S}"
 
 
-def alert_line(alert: SpikeAlert) -> str:
-    """Return an alert in a line."""
-    days = alert.first_crossing
-    if alert.last_crossing != alert.first_crossing:
-        days += f" to {alert.last_crossing}"
-    return f"{days}  {alert.status:6}  {alert.sentence}"
+def alarms(alerts: Sequence[SpikeAlert]) -> Iterator[str]:
+    """Hand out the lines of alarms: those that are up, then the last ten that ended; the most recent first."""
+    newest = sorted(alerts, key=lambda alert: (alert.first_crossing, alert.zone_id), reverse=True)
+    up = [alert for alert in newest if alert.status == "raised"]
+    ended = [alert for alert in newest if alert.status == "ended"]
+    yield f"Alarms up: {len(up)}"
+    yield from (_filled(f"▲ since {alert.first_crossing}  {alert.sentence}") for alert in up)
+    rest = f", the last {_ENDED_SHOWN} (--json: all)" if len(ended) > _ENDED_SHOWN else ""
+    yield f"Alarms ended: {len(ended)}{rest}"
+    yield from (_filled(f"{_days(alert)}  {alert.sentence}") for alert in ended[:_ENDED_SHOWN])
+
+
+def _days(alert: SpikeAlert) -> str:
+    first, last = alert.first_crossing, alert.last_crossing
+    return first if first == last else f"{first} to {last}"

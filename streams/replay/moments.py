@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from streams.core.counters.calendar import FIRST_MS, LAST_MS, LocalDays
 from streams.core.errors import RampwatchError
 
+_DATE: Final = r"\d{4}-\d{2}-\d{2}"
+
 
 def moment_ms(text: str, time_zone: str) -> int:
     """Return milliseconds since the epoch; a date means the end of that local day. Raises `RampwatchError`.
 
-    A time without an offset is local, the earlier one where it comes twice.
+    A time without an offset is local, the earlier one where it comes twice. Other ways to write a date or a time are
+    refused: 20260605 read as midnight, or seconds read as milliseconds, would count to another day without a word.
     """
     try:
         at_ms = _read(text, time_zone)
@@ -22,15 +26,17 @@ def moment_ms(text: str, time_zone: str) -> int:
     if at_ms is None or not FIRST_MS < at_ms <= LAST_MS:
         raise RampwatchError(
             f"{text!r} is no moment from 1970 on; write a date like 2026-06-05 (its end is meant), a time like "
-            "2026-06-05T18:00, or milliseconds since the epoch"
+            "2026-06-05T18:00, or milliseconds since the epoch (13 digits; put 000 behind seconds)"
         )
     return at_ms
 
 
 def _read(text: str, time_zone: str) -> int:
-    if re.fullmatch(r"\d{9,}", text, re.ASCII):
+    if re.fullmatch(r"\d{13}", text, re.ASCII):
         return int(text)
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+    if re.fullmatch(_DATE, text, re.ASCII):
         return LocalDays(time_zone).begin_ms(date.fromisoformat(text).toordinal() + 1)
+    if not re.match(rf"{_DATE}[T ]", text, re.ASCII):
+        raise ValueError
     at = datetime.fromisoformat(text)
     return round((at if at.tzinfo else at.replace(tzinfo=ZoneInfo(time_zone))).timestamp() * 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
-from streams.core.counters.comparison import c2_alarms
+from streams.core.counters.comparison import C2Alarm, c2_alarms
 from streams.core.counters.fold import SpikeFold
 from streams.core.counters.rules import CounterRules
 from streams.core.counters.wire import Period, Tally
@@ -25,7 +27,7 @@ from streams.core.site import Site, Zone
 from streams.counting.picture import picture
 from streams.counting.scan import ScanPlan, clusters
 from streams.counting.sources import Counted, Place, counted, folded
-from streams.counting.table import change, comparison, tables
+from streams.counting.table import alarms, change, ratio, tables
 from streams.replay.archive import write_archive
 from streams.replay.fold import replay
 from streams.sites import load_site
@@ -72,6 +74,8 @@ def period(count: int, then: int | None, **more: Any) -> Period:
         (period(180, 117), "+63, +54 %"),
         (period(117, 180), "-63, -35 %"),
         (period(5, 5), "±0, ±0 %"),
+        (period(4, 8), "-4"),
+        (period(40, 4), "+36"),
         (period(5, 0), "5 new"),
         (period(0, 0), "none"),
         (period(5, None), "not counted then"),
@@ -83,7 +87,14 @@ def test_a_change_is_said_as_people_say_it(told, words):
 
 def test_the_articles_figures_are_printed():
     told = period(180, 117, rate_ratio=1.53846, rate_ratio_low=1.21226, rate_ratio_high=1.95866)
-    assert comparison(told) == "+63, +54 %, rate ratio 1.54 (1.21 to 1.96)"
+    assert (change(told), ratio(told)) == ("+63, +54 %", "1.54 (1.21 to 1.96)")
+
+
+def test_an_interval_that_says_nothing_is_not_printed():
+    numbers = {"rate_ratio": 1.0, "rate_ratio_low": 0.01, "rate_ratio_high": 78.5}
+    assert ratio(period(1, 1, **numbers)) == ratio(period(40, 4, **numbers)) == "too few to compare"
+    assert ratio(period(5, 5, **numbers)) == "1.00 (0.01 to 78.50)"
+    assert ratio(period(5, 0)) == ""
 
 
 # --- five years of Kansas City
@@ -179,10 +190,32 @@ def test_inputs_and_the_outcomes_of_their_replay_are_counted_alike(tmp_path):
     assert folds[0].things == 90
 
 
+def test_the_outcomes_of_a_replay_are_reported_as_of_the_time_that_it_was_told(tmp_path):
+    archive = archive_of(tmp_path / "archive", [(NOON - n * DAY, 41.75, -72.68) for n in range(90)])
+    for told in ((), ("--counters-as-of", "2026-05-20"), ("--counters-as-of", "2026-06-20")):
+        assert rampwatch("replay", str(archive), "--out", str(tmp_path / "out"), *told).returncode == 0
+        replayed = [line["value"] for line in lines(tmp_path / "out" / "spike-counters.jsonl")]
+        reported = json.loads(rampwatch("counters", str(tmp_path / "out"), "--json").stdout)
+        assert reported["counters"] == replayed
+        assert reported["as_of_ms"] == replayed[0]["as_of_ms"]
+    as_of = json.loads(rampwatch("counters", str(tmp_path / "out"), "--json", "--as-of", "2026-05-30").stdout)
+    assert as_of["as_of_ms"] == NOON - 6 * DAY + DAY // 2
+
+
 @pytest.mark.parametrize("name", ["tallies", "shot-spotter-alerts"])
 def test_a_source_without_anything_is_told(tmp_path, name):
     (tmp_path / f"{name}.jsonl").write_text("")
     with pytest.raises(RampwatchError, match="holds no"):
+        counted(tmp_path, SITE, JoinRules(), 12)
+
+
+def test_a_spoilt_counter_is_named_with_its_line(tmp_path):
+    tally = (
+        b'{"kind":"shots","event_id":"a","revision":0,"zone_id":"city","at_ms":1,"status":"unreviewed","counts":true}'
+    )
+    (tmp_path / "tallies.jsonl").write_bytes(b'{"value":' + tally + b"}\n")
+    (tmp_path / "spike-counters.jsonl").write_text('{"value":{"as_of_ms":"noon"}}\n')
+    with pytest.raises(RampwatchError, match="line 1 holds no counter"):
         counted(tmp_path, SITE, JoinRules(), 12)
 
 
@@ -206,24 +239,106 @@ def rising() -> SpikeFold:
     return fold
 
 
-def test_the_table_has_the_city_first_then_what_alarms_and_as_many_rows_as_wanted():
-    fold = rising()
-    (table,) = tables(fold.counters(), SITE, c2_alarms(fold))
-    names = [cell.splitlines()[0] for cell in table.columns[0].cells]
-    assert [name.split("  ")[0] for name in names] == ["Example", "West", "East"]
-    assert "ALARM" in names[1]
-    (short,) = tables(fold.counters(), SITE, [], most=1)
-    assert short.row_count == 1
+def table_lines(fold: SpikeFold, c2: list[C2Alarm], most: int | None = None) -> list[str]:
+    (table,) = tables(fold.counters(), SITE, c2, most)
+    return table.plain.splitlines()
 
 
-def test_the_picture_is_an_svg_with_a_band_a_line_and_the_days_that_crossed():
+def zones_in(told: list[str]) -> list[str]:
+    return [line for line in told[2:] if not line.startswith((" ", "C2: "))]
+
+
+def test_the_table_has_the_city_first_then_what_alarms_and_as_many_zones_as_wanted():
+    told = table_lines(rising(), [])
+    assert zones_in(told) == ["Example: everything, also what lies in no zone", "West", "East"]
+    assert zones_in(table_lines(rising(), [], most=1)) == zones_in(told)[:1]
+    assert max(map(len, told)) <= 80
+
+
+def test_an_alarm_that_is_up_stands_in_its_zones_row_with_its_reason():
+    told = table_lines(rising(), [])
+    why = " ".join(line.strip() for line in told[told.index("West") + 1 : told.index("East")])
+    assert re.match(r"▲ ALARM since 2026-0\d-\d\d: \d+ shots in \d+ days, \d+ before; as large by chance ", why)
+
+
+def test_a_row_tells_reviews_and_last_year_where_it_was_counted():
+    fold = SpikeFold(SITE, CounterRules())
+    for n, status in enumerate(("unreviewed", "confirmed", "confirmed", "dismissed")):
+        fold.feed(Tally("shots", f"now-{n}", 0, "west", NOON - n * DAY, status, status != "dismissed"))
+        fold.feed(Tally("shots", f"then-{n}", 0, "west", NOON - (365 + n) * DAY, "confirmed", True))
+    fold.advance(NOON + 1)
+    told = table_lines(fold, [])
+    assert "24 h: 1, 7 d: 3; 28 d: 1 unreviewed, 2 confirmed, 1 dismissed" in told[-1]
+    (last_year,) = [line for line in told[told.index("West") :] if "28 days, same last year" in line]
+    assert last_year.split()[5:] == ["3", "4", "-1", "too", "few", "to", "compare"]
+    since = CounterRules(shots_since=date(2026, 1, 1))
+    young = SpikeFold(SITE, since)
+    young.feed(Tally("shots", "a", 0, "west", NOON, "unreviewed", True))
+    young.advance(NOON + 1)
+    assert not any("28 days, same last year" in line for line in table_lines(young, []))
+
+
+def test_what_c2_is_stands_below_a_table_that_names_it():
     fold = rising()
-    drawn = ElementTree.fromstring(picture(fold, SITE, CounterRules(), "shots", c2_alarms(fold), 3))
-    kinds = Counter(element.tag.rpartition("}")[2] for element in drawn.iter())
-    assert kinds["g"] == 3
-    assert (kinds["polygon"], kinds["polyline"]) == (3, 6)
-    assert kinds["circle"] > 1
-    assert {"Example", "West", "East"} <= {element.text for element in drawn.iter()}
+    note = "C2: days of the last 28 above 3 deviations of the 28 days before (EARS C2)"
+    told = table_lines(fold, c2_alarms(fold))
+    assert any(re.search(r"; C2: \d+$", line) for line in told)
+    assert told[-1] == note
+    assert note not in table_lines(fold, [])
+
+
+def test_alarms_that_are_up_come_first_then_the_last_ten_that_ended_the_most_recent_first():
+    alert = rising().alerts()[0]
+    ended = [structs.replace(alert, status="ended", first_crossing=f"2026-01-{day:02}") for day in range(1, 13)]
+    told = [line for line in alarms([*ended, structs.replace(alert, status="raised")]) if not line.startswith("    ")]
+    assert told[0] == "Alarms up: 1"
+    assert told[1].startswith(f"  ▲ since {alert.first_crossing}  ")
+    assert told[2] == "Alarms ended: 12, the last 10 (--json: all)"
+    assert [line.split()[0] for line in told[3:]] == [f"2026-01-{day:02}" for day in range(12, 2, -1)]
+
+
+def panels_of(fold: SpikeFold, panels: int) -> list[ElementTree.Element]:
+    drawn = ElementTree.fromstring(picture(fold, SITE, CounterRules(), "shots", c2_alarms(fold), panels))
+    return [element for element in drawn if element.tag.endswith("}g")]
+
+
+def texts(panel: ElementTree.Element) -> list[str]:
+    return [element.text or "" for element in panel.iter() if element.tag.endswith("}text")]
+
+
+def test_a_panel_has_the_curve_what_was_expected_and_the_alarm_line_by_name():
+    for panel in panels_of(rising(), 3):
+        kinds = Counter(element.tag.rpartition("}")[2] for element in panel.iter())
+        assert kinds["polyline"] == 3
+        assert [len([t for t in texts(panel) if t.startswith(name)]) for name in ("now", "expected", "alarm at")] == [
+            1
+        ] * 3
+        assert "Apr 2026" in texts(panel)
+
+
+def test_a_zone_whose_alarm_is_up_has_a_panel_however_few_are_wanted_and_whatever_is_busier():
+    fold = rising()
+    for n in range(2_000):
+        fold.feed(Tally("shots", f"busy-{n}", 0, "east", NOON - (n % 190 + 9) * DAY, "unreviewed", True))
+    assert [c.zone_id for c in fold.counters() if c.kind == "shots" and c.alarm] == ["west"]
+    assert [texts(panel)[0] for panel in panels_of(fold, 1)] == ["Example", "West"]
+    shown = panels_of(fold, 3)
+    assert [texts(panel)[0] for panel in shown] == ["Example", "West", "East"]
+    assert [any(text.startswith("▲ ALARM UP since") for text in texts(panel)) for panel in shown] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_wild_night_is_marked_and_does_not_rule_the_axis():
+    fold = rising()
+    for n in range(300):
+        fold.feed(Tally("shots", f"wild-{n}", 0, "east", NOON - 60 * DAY, "unreviewed", True))
+    (east,) = [panel for panel in panels_of(fold, 3) if texts(panel)[0] == "East"]
+    counts = [int(text) for text in texts(east) if text.isdecimal()]
+    assert counts.count(301) == 1  # its mark: there is another shot of that day
+    assert max(count for count in counts if count != 301) < 150
 
 
 def test_without_enough_days_the_picture_says_so():

@@ -178,11 +178,12 @@ def test_real_gunshots_are_counted_and_clusters_looked_for_as_the_readme_says(wi
     counters, scan = [command for command in RUN_BY if RUN_BY[command] == REAL]
     told = run(counters, with_activations)
     assert told.returncode == 0, told.stderr
-    alarms = told.stdout[told.stdout.index("Alarms: ") :].splitlines()
+    assert "Alarms ended: " in told.stdout
+    alarms = json.loads(run(counters, with_activations, "--json").stdout)["alerts"]
     (shown,) = re.findall(r'An alarm is a rise that chance seldom makes: "(.*?)"', README)
-    assert any(line.endswith(shown) for line in alarms)
-    assert f"it raises {len(alarms) - 1} alarms, eight of them from May to August 2020" in README
-    assert sum("2020-05" <= line.split()[0] < "2020-09" for line in alarms) == 8
+    assert shown in [alarm["sentence"] for alarm in alarms]
+    assert f"it raises {len(alarms)} alarms, eight of them from May to August 2020" in README
+    assert sum("2020-05" <= alarm["first_crossing"] < "2020-09" for alarm in alarms) == 8
     found = run(scan, with_activations, "--permutations", "19")
     assert found.returncode == 0, found.stderr
     assert "expected" in found.stdout

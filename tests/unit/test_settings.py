@@ -93,6 +93,16 @@ def test_a_date_is_written_as_such_in_a_file_and_in_the_environment(tmp_path):
     assert read.counted_since("stolen_vehicle_hits") is None
 
 
+@pytest.mark.parametrize("written_as", ['"5 June"', "20260605", "2026-06-05T00:00:00Z"])
+def test_what_is_no_date_is_said_alike_of_a_file_and_of_the_environment(tmp_path, written_as):
+    file = written(tmp_path, f"[counters]\nshots_since = {written_as}\n")
+    words = ": is no date; give one like 2026-06-05, or remove it"
+    in_file = complaint({}, file)
+    assert in_file.startswith(f"{file}: counters.shots_since = ")
+    assert in_file.endswith(words)
+    assert complaint({"RAMPWATCH_COUNTERS_SHOTS_SINCE": "5 June"}) == f"RAMPWATCH_COUNTERS_SHOTS_SINCE=5 June{words}"
+
+
 def test_another_process_is_given_the_same_settings():
     rules = CounterRules(shots_since=date(2026, 6, 5), rise=1.5)
     settings = Settings(group="g", join=JoinRules(before_ms=1), counters=rules)
@@ -120,7 +130,6 @@ def test_a_variable_that_nobody_knows_is_named_with_what_there_is(name):
         ("RAMPWATCH_JOIN_BEFORE_MS", ""),
         ("RAMPWATCH_JOIN_MAX_HITS_PER_PLATE", "0"),
         ("RAMPWATCH_COUNTERS_RISE", "1"),
-        ("RAMPWATCH_COUNTERS_SHOTS_SINCE", "5 June"),
         ("RAMPWATCH_COUNTERS_GUARD_DAYS", "56"),
     ],
 )
