@@ -23,7 +23,10 @@ SiteName = Annotated[
 ]
 AsOf = Annotated[
     str | None,
-    Parameter(help="count what was before: a date (its end), a time, or milliseconds; without it all there is"),
+    Parameter(
+        help="count what was before: a date (its end), a time, or milliseconds; without it all there is, or what a "
+        "replay counted that wrote its outcomes there"
+    ),
 ]
 Prefix = Annotated[str | None, Parameter(name="--prefix", help="put before every topic's name")]
 
