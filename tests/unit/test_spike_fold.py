@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from streams.core.counters.alarms import data_begin
 from streams.core.counters.fold import SpikeFold
 from streams.core.counters.rules import CounterRules
 from streams.core.counters.wire import (
@@ -290,6 +291,42 @@ def test_there_is_no_alarm_before_56_days_of_data():
 def test_one_night_is_no_rise():
     night = [shot(f"n{n}", RISE_FROM + n) for n in range(150)]
     assert fold_of(*QUIET, *night, as_of=DURING).alerts() == []
+
+
+def test_a_stray_of_an_earlier_year_changes_no_alert():
+    without = fold_of(*QUIET, *RISE, *second_rise(120), as_of=DURING + 120 * DAY)
+    assert len(without.alerts()) >= 2
+    strays = [shot("typo", "2024-01-01T16:00:00"), shot("old", "2016-03-01T16:00:00", "east")]
+    fold = fold_of(*QUIET, *RISE, *second_rise(120), *strays, as_of=DURING + 120 * DAY)
+    assert fold.alerts() == without.alerts()
+    counted = of(fold, "shots/west").periods.ytd_vs_last_year
+    assert counted == of(without, "shots/west").periods.ytd_vs_last_year
+
+
+def test_a_quiet_time_after_a_stray_raises_nothing():
+    """The floor of a threshold, measured on days without anything, would be crossed again and again."""
+    usual = [shot(f"u{day}-{n}", at("2025-06-01T16:00:00") + day * DAY + n) for day in range(150) for n in range(2)]
+    assert fold_of(*usual, shot("typo", "2024-01-01T16:00:00"), as_of="2025-10-29T05:00:00").alerts() == []
+
+
+@pytest.mark.parametrize(
+    ("events", "begin"),
+    [
+        ({}, None),
+        ({7: 1}, 7),
+        ({7: 1, 64: 101}, 64),  # 56 days without any between them
+        ({7: 1, 63: 101}, 7),  # 55
+        ({7: 1, 64: 100}, 7),  # 1 % is no stray
+        ({7: 1, 64: 1, 121: 101}, 121),
+        ({7: 1, 64: 2, 121: 101}, 64),
+        ({7: 1, 30: 1, 121: 201}, 121),
+        ({7: 50, 64: 1_000, 200: 1_000}, 7),  # a time of trial is a beginning
+        ({7: 1, 64: 500, 900: 1}, 64),
+    ],
+)
+def test_the_data_begin_after_strays(events, begin):
+    assert data_begin(events) == begin
+    assert data_begin(dict(reversed(events.items()))) == begin
 
 
 # --- what is published

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from streams.core.counters.alarms import Alarms, Episode
+from streams.core.counters.alarms import Alarms, Episode, data_begin
 from streams.core.counters.alerts import AlertBook, Told
 from streams.core.counters.calendar import FIRST_MS, LAST_MS, LocalDays, Window, periods
 from streams.core.counters.cells import Cell, recent_since
@@ -184,13 +184,9 @@ class SpikeFold:
         return Changes(counters, alerts)
 
     def day_counts(self, kind: Kind) -> DayCounts | None:
-        """Return the completed local days of a kind from its first one on; None where there is none."""
-        since = self._rules.alarms_since.toordinal()
-        counted_since = self._rules.counted_since(kind)
-        if counted_since is not None:
-            since = max(since, counted_since.toordinal())
+        """Return the completed local days of a kind since its data begin; None where there is none."""
         end = self._completed_end(self._as_of_ms)
-        first = min((day for day in self._tallied[kind] if since <= day < end), default=None)
+        first = data_begin(self._tallied_before(kind, end))
         if first is None:
             return None
         first = max(first, end - _MOST_DAYS)
@@ -200,6 +196,14 @@ class SpikeFold:
                 if first <= day < end:
                     counts[day - first, column] = count
         return DayCounts(first, counts)
+
+    def _tallied_before(self, kind: Kind, end: int) -> dict[int, int]:
+        """How many were tallied on each day that alarms may know of."""
+        since = self._rules.alarms_since.toordinal()
+        counted_since = self._rules.counted_since(kind)
+        if counted_since is not None:
+            since = max(since, counted_since.toordinal())
+        return {day: many for day, many in self._tallied[kind].items() if since <= day < end}
 
     # ------------------------------------------------------------------ alarms
 
@@ -230,7 +234,7 @@ class SpikeFold:
     def _told(self, kind: Kind, days: DayCounts, episode: Episode) -> Told:
         zone = self.zone_ids[episode.column]
         begun, end = days.first_day + episode.begun, days.first_day + episode.first + 1
-        before = self._cells[kind, zone].count(Window(2 * begun - end, begun))
+        before = self._cells[kind, zone].count(Window(max(2 * begun - end, days.first_day), begun))
         return Told(kind, zone, self._names[zone], days.first_day, episode, before)
 
     def _alarm(self, told: Told) -> Alarm:
