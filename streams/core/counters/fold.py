@@ -24,7 +24,6 @@ from streams.core.counters.cells import Cell, recent_since
 from streams.core.counters.facts import TallyFacts
 from streams.core.counters.rates import compare
 from streams.core.counters.rules import CounterRules
-from streams.core.counters.thresholds import FIRST_DAYS
 from streams.core.counters.wire import (
     CUSUM,
     KINDS,
@@ -174,7 +173,8 @@ class SpikeFold:
         Counters differ by what they count, by their periods and alarms; that today has grown longer is no difference,
         unless ``everything`` is asked for: then all counters are said.
         """
-        alerts = self._work_out_alarms()
+        self._work_out_alarms()
+        alerts = [alert for kind in KINDS for alert in self._alerts[kind].changes()]
         keys = list(self._cells) if everything else [key for key in self._cells if key in self._dirty]
         counters = [self._counter(*key) for key in keys]
         if not everything:
@@ -207,22 +207,17 @@ class SpikeFold:
 
     # ------------------------------------------------------------------ alarms
 
-    def _work_out_alarms(self) -> list[SpikeAlert]:
-        changed: list[SpikeAlert] = []
-        for kind in KINDS:
-            if kind in self._stale:
-                self._stale.discard(kind)
-                self._work_out(kind)
-            changed += self._alerts[kind].changes()
-        return changed
+    def _work_out_alarms(self) -> None:
+        for kind in sorted(self._stale):
+            self._work_out(kind)
+        self._stale.clear()
 
     def _work_out(self, kind: Kind) -> None:
-        days = self.day_counts(kind)
-        told, watched_from = [], self._completed_end(self._as_of_ms)
+        days, end = self.day_counts(kind), self._completed_end(self._as_of_ms)
+        told: list[Told] = []
         if days is not None:
             told = [self._told(kind, days, episode) for episode in self._alarms[kind].episodes(days.counts)]
-            watched_from = days.first_day + FIRST_DAYS
-        self._alerts[kind].stands(told, watched_from)
+        self._alerts[kind].stands(told, known_from=min(self._tallied_before(kind, end), default=end))
         for zone in self.zone_ids:
             before = self._up.pop((kind, zone), None)
             alarm = next((self._alarm(one) for one in told if one.zone_id == zone and one.up), None)
