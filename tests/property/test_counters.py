@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streams.core.counters.fold import SpikeFold
 from streams.core.counters.rules import CounterRules
-from streams.core.counters.wire import KINDS, Tally
+from streams.core.counters.wire import KINDS, SpikeAlert, Tally, alert_key
 from streams.core.site import Site, Zone
 
 DAY = 86_400_000
@@ -118,3 +118,177 @@ def test_the_last_thing_said_of_each_is_what_stands(batches, day):
 
 def spans(counter: Any) -> list[Any]:
     return [getattr(counter.periods, name) for name in counter.periods.__struct_fields__]
+
+
+# --- owners that come and go
+
+Moment = Literal["said", "unsaid"]
+"""Whether the owner before had said what its tallies gave when it went."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What comes in until the time has moved on so many days; then another owner may take over."""
+
+    tallies: list[Tally]
+    days: int
+    take_over: Moment | None
+    compacted: float
+    """How much of what was said is compacted by then."""
+
+
+@st.composite
+def steps(draw: st.DrawFn, moments: list[Moment], compacted: st.SearchStrategy[float]) -> list[Step]:
+    """Bursts of any day up to now, so that many come late; and some of them dismissed, or not any more."""
+    drawn, day = [], 0
+    bursts: list[tuple[str, int, int]] = []
+    revisions: dict[int, int] = {}
+    for _ in range(draw(st.integers(3, 7))):
+        more = draw(
+            st.lists(st.tuples(st.sampled_from("ab"), st.integers(57, 80 + day), st.integers(1, 5)), max_size=3)
+        )
+        batch = [shot for n, b in enumerate(more, len(bursts)) for shot in late_burst(n, b, 0, dismissed=False)]
+        bursts += more
+        for n in draw(st.lists(st.integers(0, len(bursts) - 1), max_size=2)) if bursts else ():
+            revisions[n] = revisions.get(n, 0) + 1
+            batch += late_burst(n, bursts[n], revisions[n], dismissed=revisions[n] % 2 == 1)
+        days = draw(st.integers(0, 15))
+        day += days
+        drawn.append(Step(batch, days, draw(st.sampled_from([None, *moments])), draw(compacted)))
+    return drawn
+
+
+def late_burst(number: int, burst: tuple[str, int, int], revision: int, dismissed: bool) -> list[Tally]:
+    """Six shots a day for some days."""
+    zone, day, days = burst
+    status: Any = "dismissed" if dismissed else "unreviewed"
+    return [
+        Tally("shots", f"{number}-{n}", revision, zone, BEGIN + (day + n // 6) * DAY + n, status, not dismissed)
+        for n in range(6 * days)
+    ]
+
+
+class Topic:
+    """What was said of alerts, and what compaction leaves of it."""
+
+    def __init__(self) -> None:
+        self.rows: list[SpikeAlert] = []
+
+    def left(self, compacted: float) -> list[SpikeAlert]:
+        """Of the older rows the last of each key; the newer ones all."""
+        old, new = self.rows[: (cut := round(compacted * len(self.rows)))], self.rows[cut:]
+        return [*{alert_key(alert): alert for alert in old}.values(), *new]
+
+    def by(self, identify: Any) -> dict[str, SpikeAlert]:
+        """The last one said of each, whatever its revision: that of what was compacted nobody knows."""
+        return {identify(alert): msgspec.structs.replace(alert, revision=0) for alert in self.rows}
+
+    @property
+    def of_spikes(self) -> dict[str, SpikeAlert]:
+        return self.by(lambda alert: alert.spike_id)
+
+    @property
+    def of_keys(self) -> dict[str, SpikeAlert]:
+        """Without those that are withdrawn: of several it does not matter which one is last."""
+        return {key: alert for key, alert in self.by(alert_key).items() if alert.status != "withdrawn"}
+
+
+class Relay:
+    """Owners one after the other, beside one that stays."""
+
+    def __init__(self) -> None:
+        self.stayed, self.relayed = Topic(), Topic()
+        self._known = background()
+        self._now_ms = BEGIN + 82 * DAY
+        self._stays, self._owner = self._fold(), self._fold()
+        self.oldest_left: dict[str, str] = {}
+        """By key, the first crossing from which on the topic told an owner everything; the latest of all owners."""
+        self._say()
+
+    def _fold(self) -> SpikeFold:
+        fold = SpikeFold(SITE, FREE)
+        for tally in self._known:
+            fold.feed(tally)
+        fold.advance(self._now_ms)
+        return fold
+
+    def _say(self) -> None:
+        self.stayed.rows += self._stays.changes().alerts
+        self.relayed.rows += self._owner.changes().alerts
+
+    def go(self, step: Step) -> None:
+        self._known += step.tallies
+        self._now_ms += step.days * DAY
+        for fold in (self._stays, self._owner):
+            for tally in step.tallies:
+                fold.feed(tally)
+            fold.advance(self._now_ms)
+        if step.take_over == "said":
+            self._say()
+        if step.take_over is not None:
+            self._take_over(self.relayed.left(step.compacted))
+        self._say()
+
+    def _take_over(self, left: list[SpikeAlert]) -> None:
+        self._owner = self._fold()
+        last = {alert.spike_id: alert for alert in left}
+        for alert in last.values():
+            self._owner.restore(alert)
+        for key in {alert_key(alert) for alert in left}:
+            of_key = [alert for alert in last.values() if alert_key(alert) == key]
+            if any(alert.status != "withdrawn" for alert in of_key):
+                oldest = min(alert.first_crossing for alert in of_key)
+                self.oldest_left[key] = max(self.oldest_left.get(key, ""), oldest)
+
+    def is_told(self, alert: SpikeAlert) -> bool:
+        return alert.first_crossing >= self.oldest_left.get(alert_key(alert), "")
+
+
+def raised(alerts: dict[str, SpikeAlert]) -> dict[str, SpikeAlert]:
+    return {name: alert for name, alert in alerts.items() if alert.status == "raised"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps(["said"], st.floats(0, 1)))
+def test_owners_that_take_over_say_what_one_that_stays_does_whatever_compaction_left_them(drawn):
+    relay = Relay()
+    for step in drawn:
+        relay.go(step)
+        assert relay.relayed.of_spikes == relay.stayed.of_spikes
+        assert relay.relayed.of_keys == relay.stayed.of_keys
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps(["said", "unsaid"], st.sampled_from([0.0, 1.0])))
+def test_what_came_between_two_owners_is_said_as_far_as_the_topic_allows_and_all_that_is_up_always(drawn):
+    relay = Relay()
+    for step in drawn:
+        relay.go(step)
+        stayed, relayed = relay.stayed, relay.relayed
+        assert raised(relayed.of_spikes) == raised(stayed.of_spikes)
+        assert raised(relayed.of_keys) == raised(stayed.of_keys)
+        told = [{i: a for i, a in topic.of_spikes.items() if relay.is_told(a)} for topic in (relayed, stayed)]
+        assert told[0] == told[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps(["said"], st.just(0.0)))
+def test_revisions_go_on_by_one_from_owner_to_owner_where_nothing_is_compacted(drawn):
+    relay = Relay()
+    for step in drawn:
+        relay.go(step)
+    last: dict[str, int] = {}
+    for alert in relay.relayed.rows:
+        assert alert.revision == last.get(alert.spike_id, 0) + 1
+        last[alert.spike_id] = alert.revision
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps([], st.just(0.0)))
+def test_who_takes_over_and_finds_nothing_new_says_nothing_old(drawn):
+    relay = Relay()
+    for step in drawn:
+        relay.go(step)
+    for compacted in (0.0, 1.0):
+        said = len(relay.relayed.rows)
+        relay.go(Step([], 0, "said", compacted))
+        assert len(relay.relayed.rows) == said

@@ -168,6 +168,15 @@ def test_the_rise_of_a_zone_has_its_sentence(kansas_city):
     assert " before; as large by chance " in sentences[0]
 
 
+def test_one_old_entry_before_the_five_years_leaves_their_alarms_as_they_are(kansas_city):
+    rules = CounterRules(alarms_since=date(2000, 1, 1))
+    stray = Tally("shots", "typo", 0, "city", 1_165_000_000_000, "unreviewed", True)  # of 2006
+    with_stray = structs.replace(kansas_city, tallies=[*kansas_city.tallies, stray])
+    found, told = (folded(one, KANSAS_CITY, rules).alerts() for one in (kansas_city, with_stray))
+    assert len(found) == 25
+    assert told == found
+
+
 # --- where tallies come from
 
 

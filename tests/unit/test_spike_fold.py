@@ -9,8 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from streams.core.counters.alarms import Episode, data_begin
+from streams.core.counters.alerts import AlertBook, Told
 from streams.core.counters.fold import SpikeFold
 from streams.core.counters.rules import CounterRules
+from streams.core.counters.thresholds import Threshold
 from streams.core.counters.wire import (
     KINDS,
     SpikeAlert,
@@ -292,6 +295,42 @@ def test_one_night_is_no_rise():
     assert fold_of(*QUIET, *night, as_of=DURING).alerts() == []
 
 
+def test_a_stray_of_an_earlier_year_changes_no_alert():
+    without = fold_of(*QUIET, *RISE, *second_rise(120), as_of=DURING + 120 * DAY)
+    assert len(without.alerts()) >= 2
+    strays = [shot("typo", "2024-01-01T16:00:00"), shot("old", "2016-03-01T16:00:00", "east")]
+    fold = fold_of(*QUIET, *RISE, *second_rise(120), *strays, as_of=DURING + 120 * DAY)
+    assert fold.alerts() == without.alerts()
+    counted = of(fold, "shots/west").periods.ytd_vs_last_year
+    assert counted == of(without, "shots/west").periods.ytd_vs_last_year
+
+
+def test_a_quiet_time_after_a_stray_raises_nothing():
+    """The floor of a threshold, measured on days without anything, would be crossed again and again."""
+    usual = [shot(f"u{day}-{n}", at("2025-06-01T16:00:00") + day * DAY + n) for day in range(150) for n in range(2)]
+    assert fold_of(*usual, shot("typo", "2024-01-01T16:00:00"), as_of="2025-10-29T05:00:00").alerts() == []
+
+
+@pytest.mark.parametrize(
+    ("events", "begin"),
+    [
+        ({}, None),
+        ({7: 1}, 7),
+        ({7: 1, 64: 101}, 64),  # 56 days without any between them
+        ({7: 1, 63: 101}, 7),  # 55
+        ({7: 1, 64: 100}, 7),  # 1 % is no stray
+        ({7: 1, 64: 1, 121: 101}, 121),
+        ({7: 1, 64: 2, 121: 101}, 64),
+        ({7: 1, 30: 1, 121: 201}, 121),
+        ({7: 50, 64: 1_000, 200: 1_000}, 7),  # a time of trial is a beginning
+        ({7: 1, 64: 500, 900: 1}, 64),
+    ],
+)
+def test_the_data_begin_after_strays(events, begin):
+    assert data_begin(events) == begin
+    assert data_begin(dict(reversed(events.items()))) == begin
+
+
 # --- what is published
 
 
@@ -371,3 +410,120 @@ def test_without_any_tally_nothing_is_withdrawn():
     said = fold_of(*QUIET, *RISE, as_of=DURING).changes()
     fold = restored(fold_of(as_of=DURING), [], said.alerts)
     assert fold.changes().alerts == []
+
+
+def test_asking_what_stands_is_not_saying_it():
+    fold = fold_of(*QUIET, *RISE, as_of=DURING)
+    fold.counters()
+    standing = fold.alerts()
+    assert standing
+    assert fold.changes().alerts == standing
+
+
+# --- an owner that takes over
+
+
+LATE = [shot(f"l{day}-{n}", RISE_FROM + day * DAY + n) for day in range(-2, 1) for n in range(9)]
+"""Shots that come late and move the first crossing of the rise to an earlier day."""
+
+
+def last_said(alerts: list[SpikeAlert]) -> dict[str, SpikeAlert]:
+    return {alert.spike_id: msgspec.structs.replace(alert, revision=0) for alert in alerts}
+
+
+@pytest.mark.parametrize("when", ["before the late records", "after them"])
+def test_an_alarm_that_late_records_move_is_said_by_one_that_took_over_as_by_one_that_stayed(when):
+    stays = fold_of(*QUIET, *RISE, as_of=DURING)
+    said = stays.changes()
+    takes_over = restored(fold_of(*QUIET, *RISE, as_of=DURING), said.counters, said.alerts)
+    if when == "before the late records":
+        assert takes_over.changes().alerts == []
+    for fold in (stays, takes_over):
+        for tally in LATE:
+            fold.feed(tally)
+    found, expected = takes_over.changes(), stays.changes()
+    assert found == expected
+    in_west = [alert for alert in found.alerts if alert.zone_id == "west"]
+    assert [alert.status for alert in in_west] == ["raised", "withdrawn", "raised"]
+    assert in_west[0].first_crossing < in_west[1].first_crossing
+    assert of(takes_over, "shots/west").alarm.sentence == in_west[2].sentence
+
+
+def test_an_older_alarm_that_compaction_took_is_withdrawn_where_it_no_longer_holds():
+    everything = [*QUIET, *RISE, *second_rise(120)]
+    stays = fold_of(*everything, as_of=DURING + 120 * DAY)
+    said = stays.changes()
+    newest = {alert.zone_id: alert for alert in said.alerts}
+    takes_over = restored(fold_of(*everything, as_of=DURING + 120 * DAY), said.counters, list(newest.values()))
+    assert takes_over.changes().alerts == []
+    for fold in (stays, takes_over):
+        for tally in RISE:
+            fold.feed(msgspec.structs.replace(tally, revision=1, status="dismissed", counts=False))
+    found, expected = takes_over.changes().alerts, stays.changes().alerts
+    assert "withdrawn" in {alert.status for alert in found}
+    assert last_said(found) == last_said(expected)
+
+
+def test_an_alarm_of_days_that_a_stray_made_data_is_taken_back_by_whoever_is_there():
+    """The stray's year is put right: the days before the rise are too few then."""
+    begin = at("2025-06-01T16:00:00")
+    rising = [shot(f"b{day}-{n}", begin + day * DAY + n) for day in range(50) for n in range(1 + 5 * (day > 43))]
+    stays = fold_of(shot("typo", "2024-06-01T16:00:00"), *rising, as_of=begin + 50 * DAY)
+    said = stays.changes()
+    assert "raised" in {alert.status for alert in said.alerts}
+    right = shot("typo", "2025-06-01T16:00:00", revision=1)
+    takes_over = restored(fold_of(right, *rising, as_of=begin + 50 * DAY), said.counters, said.alerts)
+    stays.feed(right)
+    up = {alert.spike_id for alert in said.alerts if alert.status == "raised"}
+    taken_back = {a.spike_id for a in takes_over.changes().alerts if a.status == "withdrawn"}
+    assert up <= taken_back <= {a.spike_id for a in stays.changes().alerts if a.status == "withdrawn"}
+
+
+def told(first: int, last: int, up: bool = False) -> Told:
+    """An alarm in west that crossed from day ``first`` to day ``last``."""
+    threshold = Threshold(56, 5.0, 80.0, {})
+    episode = Episode(0, first - 3, first, last, up, 6.0, threshold, count=9, expected=2.0)
+    return Told("shots", "west", "West", FIRST_DAY, episode, before=2)
+
+
+FIRST_DAY = date(2025, 1, 1).toordinal()
+
+
+def taken_over(left: list[SpikeAlert], *standing: Told) -> list[tuple[str, str]]:
+    """What one that takes over says first: the first crossing and the status of each."""
+    book = AlertBook("shots")
+    for alert in left:
+        book.restore(alert)
+    book.stands(list(standing), FIRST_DAY)
+    return [(alert.first_crossing, alert.status) for alert in book.changes()]
+
+
+def day(number: int) -> str:
+    return date.fromordinal(FIRST_DAY + number).isoformat()
+
+
+def test_an_alarm_that_is_up_is_said_whatever_is_left_of_the_topic():
+    """Also after another whose clock was ahead."""
+    left = told(300, 300, up=True).alert(4)
+    raised, withdrawn = (day(200), "raised"), (day(300), "withdrawn")
+    assert taken_over([left], told(100, 100), told(200, 202, up=True)) == [raised, withdrawn, raised]
+
+
+def test_an_ended_alarm_is_said_if_it_cannot_have_stood_beside_the_oldest_that_is_left():
+    left = told(200, 202, up=True).alert(1)
+    withdrawn = (day(200), "withdrawn")
+    assert taken_over([left], told(195, 201)) == [(day(195), "ended"), withdrawn, (day(195), "ended")]
+    assert taken_over([left], told(190, 193)) == [(day(190), "ended"), withdrawn, (day(190), "ended")]
+    # this one can: it is said again only because it is the newest now
+    assert taken_over([left], told(100, 102), told(189, 192)) == [withdrawn, (day(189), "ended")]
+
+
+def test_where_all_that_is_left_was_withdrawn_everything_that_stands_is_said():
+    left = msgspec.structs.replace(told(200, 202).alert(2), status="withdrawn")
+    assert taken_over([left], told(100, 102), told(150, 150)) == [(day(100), "ended"), (day(150), "ended")]
+
+
+def test_what_is_newer_than_the_oldest_that_is_left_and_not_there_is_said():
+    left = [told(100, 102).alert(2), told(200, 202).alert(2)]
+    standing = [told(50, 51), told(100, 102), told(150, 150), told(200, 202)]
+    assert taken_over(left, *standing) == [(day(150), "ended"), (day(200), "ended")]

@@ -2,11 +2,18 @@
 
 They are worked out anew from all days whenever a day is completed or one before is corrected, so they depend on what
 the days hold and on nothing else. A threshold holds from the days on that it was measured on (`thresholds`).
+
+The first one is the first with an event, in the whole city. But a mistyped year or an old entry is no beginning: the
+days without anything after it would make a threshold of nothing. Where at least 56 days without an event (`FIRST_DAYS`)
+follow fewer than 1 % of as many events as come after them, the data begin after those days; and so on, for as many such
+gaps as there are. What is before is no data for alarms. It is counted all the same.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -18,6 +25,9 @@ from streams.core.counters.rules import CounterRules
 from streams.core.counters.thresholds import FIRST_DAYS, QUIET_DAYS, Threshold, measure, measured_at
 
 Matrix = NDArray[Any]
+
+_STRAYS_PER_EVENT: Final = 0.01
+"""Fewer events than this share of those after a gap are strays, not a beginning."""
 
 
 class Episode(Struct, frozen=True):
@@ -36,6 +46,18 @@ class Episode(Struct, frozen=True):
     threshold: Threshold
     count: int
     expected: float
+
+
+def data_begin(events: Mapping[int, int]) -> int | None:
+    """Return the day that the data begin on; ``events``: how many there were, by day, those without any left out."""
+    days = sorted(events)
+    begin = days[0] if days else None
+    before, after = 0, sum(events.values())
+    for day, following in pairwise(days):
+        before, after = before + events[day], after - events[day]
+        if following - day > FIRST_DAYS and before < _STRAYS_PER_EVENT * after:
+            begin, before = following, 0
+    return begin
 
 
 class Alarms:

@@ -2,6 +2,12 @@
 
 An alert is `raised` while its alarm is up and `ended` after it, `withdrawn` where its first crossing is no more. All
 alerts of a zone share a key on their topic, so the newest that stands is always said last: compaction leaves that one.
+
+Who begins where another told of alerts has not got those that compaction took, and must neither say years of them again
+nor keep a new one to itself. It decides once, when it first works out what stands: an alert that it has not got, and
+that ended more than a week before the oldest one left of its zone, is taken as said; any other is said, and so is one
+that is up, always: had it been said it were the newest, and left. Where all that is left of a zone was withdrawn,
+nothing stood, and nothing is taken as said. From then on this one knows what was said, and puts it right like its own.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ from datetime import date
 from msgspec import Struct, structs
 
 from streams.core.counters.alarms import Episode
+from streams.core.counters.thresholds import FIRST_DAYS, QUIET_DAYS
 from streams.core.counters.wire import CAUTION, CUSUM, Kind, SpikeAlert, spike_id
 from streams.core.site import CITY
 
@@ -93,8 +100,8 @@ class AlertBook:
         self._said: dict[str, dict[str, SpikeAlert]] = {}
         self._stands: dict[str, dict[str, SpikeAlert]] = {}
         self._restored: set[str] = set()
-        self._newest_restored: dict[str, str] = {}
-        self._watched_from = ""
+        self._taken_over: set[str] = set()
+        self._known_from: int | None = None
         self._dirty = False
 
     def restore(self, alert: SpikeAlert) -> None:
@@ -103,13 +110,12 @@ class AlertBook:
         if alert.spike_id not in said or said[alert.spike_id].revision < alert.revision:
             said[alert.spike_id] = alert
             self._restored.add(alert.spike_id)
-        newest = self._newest_restored.get(alert.zone_id, "")
-        self._newest_restored[alert.zone_id] = max(newest, alert.first_crossing)
+        self._taken_over.add(alert.zone_id)
         self._dirty = True
 
-    def stands(self, told: list[Told], watched_from: int) -> None:
-        """Take in which alarms the days give; what crossed before day ``watched_from`` they cannot tell."""
-        self._watched_from = date.fromordinal(watched_from).isoformat()
+    def stands(self, told: list[Told], known_from: int) -> None:
+        """Take in which alarms the days give; of days before ``known_from`` nothing is known."""
+        self._known_from = known_from
         self._stands = {}
         for one in told:
             alert = one.alert(1)
@@ -123,17 +129,32 @@ class AlertBook:
 
     def changes(self) -> list[SpikeAlert]:
         """Return what puts right what was said, and take it as said."""
-        if not self._dirty or not self._watched_from:
+        if not self._dirty or self._known_from is None:
             return []
         self._dirty = False
+        for zone in self._taken_over:
+            self._take_as_said(zone)
+        self._taken_over.clear()
         zones = sorted(self._stands.keys() | self._said.keys(), key=lambda zone: (zone == CITY, zone))
         return [alert for zone in zones for alert in self._changes(zone)]
+
+    def _take_as_said(self, zone: str) -> None:
+        """Take as said what another must have said of a zone, and compaction has taken since."""
+        said = self._said[zone]
+        left = [said[identifier] for identifier in said.keys() & self._restored]
+        if all(alert.status == "withdrawn" for alert in left):
+            return
+        oldest = min(_day(alert.first_crossing) for alert in left)
+        for alert in self._stands.get(zone, {}).values():
+            # one whose quiet week reaches the oldest would have been one with it: they cannot have stood together
+            if alert.status == "ended" and _day(alert.last_crossing) + QUIET_DAYS < oldest:
+                said.setdefault(alert.spike_id, alert)
 
     def _changes(self, zone: str) -> list[SpikeAlert]:
         said, stands = self._said.setdefault(zone, {}), self._stands.get(zone, {})
         changed = []
         for alert in _by_age({**said, **stands}):
-            corrected = self._corrected(said.get(alert.spike_id), stands.get(alert.spike_id), zone)
+            corrected = self._corrected(said.get(alert.spike_id), stands.get(alert.spike_id))
             if corrected is not None:
                 said[corrected.spike_id] = corrected
                 changed.append(corrected)
@@ -144,19 +165,28 @@ class AlertBook:
                 changed.append(said[newest.spike_id])
         return changed
 
-    def _corrected(self, said: SpikeAlert | None, stands: SpikeAlert | None, zone: str) -> SpikeAlert | None:
+    def _corrected(self, said: SpikeAlert | None, stands: SpikeAlert | None) -> SpikeAlert | None:
         if said is None:
-            assert stands is not None
-            # one before the newest that was left of the topic was said at its time, and compacted since
-            return stands if stands.first_crossing >= self._newest_restored.get(zone, "") else None
+            return stands
         if stands is None:
-            # what another said of days that no tally tells of any more is not taken back
-            untold = said.spike_id in self._restored and said.first_crossing < self._watched_from
-            if said.status == "withdrawn" or untold:
+            if said.status == "withdrawn" or self._is_untold(said):
                 return None
             return structs.replace(said, revision=said.revision + 1, status="withdrawn")
         same = structs.replace(stands, revision=said.revision) == said
         return None if same else structs.replace(stands, revision=said.revision + 1)
+
+    def _is_untold(self, said: SpikeAlert) -> bool:
+        """Whether another said it of days that no tally tells of any more: that is not taken back.
+
+        What is up is, as soon as the day that crossed is known: nobody else would ever take it off the screen.
+        """
+        assert self._known_from is not None
+        enough = self._known_from + (0 if said.status == "raised" else FIRST_DAYS)
+        return said.spike_id in self._restored and _day(said.first_crossing) < enough
+
+
+def _day(local_date: str) -> int:
+    return date.fromisoformat(local_date).toordinal()
 
 
 def _by_age(alerts: dict[str, SpikeAlert]) -> list[SpikeAlert]:

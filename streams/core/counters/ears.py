@@ -2,7 +2,9 @@
 
 C1 compares with the ``baseline`` days just before, C2 leaves two days between, so that the rise itself does not become
 the baseline; both alarm above 3 standard deviations. C3 adds up the last three days of C2, each less 1 and at least 0,
-and alarms above 2. They stand beside the alarms for comparison: they know nothing of how often they are wrong.
+and alarms above 2. Where the days before were all alike their deviation is 0, and any count above them infinitely many
+deviations away: an alarm, unless a least deviation is set. They stand beside the alarms for comparison: they know
+nothing of how often they are wrong.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ C2_GAP: Final = 2
 
 
 def c1(counts: Counts, baseline: int = 28, least_deviation: float = 1.0) -> Counts:
-    """Return C1 for each day; NaN where there is no whole baseline yet, or the deviation is 0."""
+    """Return C1 for each day; NaN where there is no whole baseline yet, or nothing deviates: not the day either."""
     return _deviations(counts, baseline, 0, least_deviation)
 
 
 def c2(counts: Counts, baseline: int = 28, least_deviation: float = 1.0) -> Counts:
-    """Return C2 for each day; NaN where there is no whole baseline yet, or the deviation is 0."""
+    """Return C2 for each day; NaN where there is no whole baseline yet, or nothing deviates: not the day either."""
     return _deviations(counts, baseline, C2_GAP, least_deviation)
 
 
@@ -48,6 +50,5 @@ def _deviations(counts: Counts, baseline: int, gap: int, least: float) -> Counts
     windows = np.lib.stride_tricks.sliding_window_view(counts, baseline, axis=0)[:days]
     deviation = np.maximum(windows.std(axis=-1, ddof=1), least)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (counts[baseline + gap :] - windows.mean(axis=-1)) / deviation
-    told[baseline + gap :] = np.where(deviation > 0, found, np.nan)
+        told[baseline + gap :] = (counts[baseline + gap :] - windows.mean(axis=-1)) / deviation
     return told

@@ -17,14 +17,13 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from streams.core.counters.alarms import Alarms, Episode
+from streams.core.counters.alarms import Alarms, Episode, data_begin
 from streams.core.counters.alerts import AlertBook, Told
 from streams.core.counters.calendar import FIRST_MS, LAST_MS, LocalDays, Window, periods
 from streams.core.counters.cells import Cell, recent_since
 from streams.core.counters.facts import TallyFacts
 from streams.core.counters.rates import compare
 from streams.core.counters.rules import CounterRules
-from streams.core.counters.thresholds import FIRST_DAYS
 from streams.core.counters.wire import (
     CUSUM,
     KINDS,
@@ -174,7 +173,8 @@ class SpikeFold:
         Counters differ by what they count, by their periods and alarms; that today has grown longer is no difference,
         unless ``everything`` is asked for: then all counters are said.
         """
-        alerts = self._work_out_alarms()
+        self._work_out_alarms()
+        alerts = [alert for kind in KINDS for alert in self._alerts[kind].changes()]
         keys = list(self._cells) if everything else [key for key in self._cells if key in self._dirty]
         counters = [self._counter(*key) for key in keys]
         if not everything:
@@ -184,13 +184,9 @@ class SpikeFold:
         return Changes(counters, alerts)
 
     def day_counts(self, kind: Kind) -> DayCounts | None:
-        """Return the completed local days of a kind from its first one on; None where there is none."""
-        since = self._rules.alarms_since.toordinal()
-        counted_since = self._rules.counted_since(kind)
-        if counted_since is not None:
-            since = max(since, counted_since.toordinal())
+        """Return the completed local days of a kind since its data begin; None where there is none."""
         end = self._completed_end(self._as_of_ms)
-        first = min((day for day in self._tallied[kind] if since <= day < end), default=None)
+        first = data_begin(self._tallied_before(kind, end))
         if first is None:
             return None
         first = max(first, end - _MOST_DAYS)
@@ -201,24 +197,27 @@ class SpikeFold:
                     counts[day - first, column] = count
         return DayCounts(first, counts)
 
+    def _tallied_before(self, kind: Kind, end: int) -> dict[int, int]:
+        """How many were tallied on each day that alarms may know of."""
+        since = self._rules.alarms_since.toordinal()
+        counted_since = self._rules.counted_since(kind)
+        if counted_since is not None:
+            since = max(since, counted_since.toordinal())
+        return {day: many for day, many in self._tallied[kind].items() if since <= day < end}
+
     # ------------------------------------------------------------------ alarms
 
-    def _work_out_alarms(self) -> list[SpikeAlert]:
-        changed: list[SpikeAlert] = []
-        for kind in KINDS:
-            if kind in self._stale:
-                self._stale.discard(kind)
-                self._work_out(kind)
-            changed += self._alerts[kind].changes()
-        return changed
+    def _work_out_alarms(self) -> None:
+        for kind in sorted(self._stale):
+            self._work_out(kind)
+        self._stale.clear()
 
     def _work_out(self, kind: Kind) -> None:
-        days = self.day_counts(kind)
-        told, watched_from = [], self._completed_end(self._as_of_ms)
+        days, end = self.day_counts(kind), self._completed_end(self._as_of_ms)
+        told: list[Told] = []
         if days is not None:
             told = [self._told(kind, days, episode) for episode in self._alarms[kind].episodes(days.counts)]
-            watched_from = days.first_day + FIRST_DAYS
-        self._alerts[kind].stands(told, watched_from)
+        self._alerts[kind].stands(told, known_from=min(self._tallied_before(kind, end), default=end))
         for zone in self.zone_ids:
             before = self._up.pop((kind, zone), None)
             alarm = next((self._alarm(one) for one in told if one.zone_id == zone and one.up), None)
@@ -230,7 +229,7 @@ class SpikeFold:
     def _told(self, kind: Kind, days: DayCounts, episode: Episode) -> Told:
         zone = self.zone_ids[episode.column]
         begun, end = days.first_day + episode.begun, days.first_day + episode.first + 1
-        before = self._cells[kind, zone].count(Window(2 * begun - end, begun))
+        before = self._cells[kind, zone].count(Window(max(2 * begun - end, days.first_day), begun))
         return Told(kind, zone, self._names[zone], days.first_day, episode, before)
 
     def _alarm(self, told: Told) -> Alarm:

@@ -21,7 +21,10 @@ class CounterRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     shots_since: Annotated[date | None, Meta(description="shots: " + _SINCE)] = None
     stolen_vehicle_hits_since: Annotated[date | None, Meta(description="hits: " + _SINCE)] = None
     linked_incidents_since: Annotated[date | None, Meta(description="incidents: " + _SINCE)] = None
-    alarms_since: Annotated[date, Meta(description="local date before which alarms know nothing")] = date(2016, 1, 1)
+    alarms_since: Annotated[
+        date,
+        Meta(description="local date before which alarms know nothing; nor of few events before a gap of 56 days"),
+    ] = date(2016, 1, 1)
     false_alarms_per_year: Annotated[
         float, Meta(gt=0, le=100, description="accepted for each kind, over all zones and the city together")
     ] = 1.0
