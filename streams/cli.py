@@ -21,6 +21,7 @@ from streams import cli_counters
 from streams.cli_options import AsOf, Config, Prefix, SiteName, positive, screen, settings_of, site_of, whole
 from streams.core.errors import RampwatchError
 from streams.core.events import INPUTS, Outcome
+from streams.settings import cautions
 from streams.sites import load_site
 
 app = App(
@@ -127,6 +128,8 @@ def replay(
         raise RampwatchError(f"--expect {expect}: is what this replay writes; name the outcomes of another replay")
     settings = settings_of(config, site)
     place = site_of(settings)
+    for caution in cautions(settings):
+        screen.print(caution, style="yellow", markup=False)
     as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, place.time_zone)
     counting = Counting(settings.counters, as_of_ms)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())

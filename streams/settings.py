@@ -254,5 +254,15 @@ def _misfits(settings: Settings) -> Iterator[str]:
         yield "a key is set without its certificate; set RAMPWATCH_SSL_CERTFILE as well"
 
 
+def cautions(settings: Settings) -> Iterator[str]:
+    """Hand out a sentence for what is allowed and may not be meant: laws make reads shorter-lived than windows."""
+    join = settings.join
+    if join.read_retention_ms < join.before_ms:
+        yield (
+            f"reads are kept {join.read_retention_ms} ms, less than join.before_ms {join.before_ms}: a car that passed "
+            "a ramp longer before the shots than that is not linked to them"
+        )
+
+
 def _protocols(fitting: str, name: str) -> str:
     return f"set RAMPWATCH_SECURITY_PROTOCOL to {fitting}, or unset {name}"

@@ -23,7 +23,7 @@ from streams.core.digest import answers_digest
 from streams.core.errors import RampwatchError
 from streams.core.events import JOINED, TALLIES
 from streams.core.site import Site
-from streams.settings import Settings
+from streams.settings import Settings, cautions
 from streams.worker import permitted, topics
 from streams.worker.agents import declare_agents
 from streams.worker.batches import batch_transport
@@ -124,6 +124,8 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
 
     ``ready`` is called when the worker has taken over its first share of the partitions.
     """
+    for caution in cautions(settings):
+        log.warning(caution)
     if lacking := await permitted.missing(settings, "worker"):
         raise WorkerError("the broker does not permit what a worker does:\n  " + "\n  ".join(lacking))
     faults = await topics.check(settings)

@@ -43,8 +43,9 @@ class Asking(Generic[T]):
             self._asked = asyncio.ensure_future(self._ask())
         return None
 
-    async def stop(self, wait_s_max: float) -> None:
-        """Ask no more; who is still asking has so long to end."""
-        if self._asked is not None:
-            await asyncio.wait({self._asked}, timeout=wait_s_max)
-            self._asked.cancel()
+    async def stop(self) -> None:
+        """Ask no more, and care for no answer."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)

@@ -79,7 +79,7 @@ class BatchConsumer(CommittingConsumer):
         await self.counting.stop()
         await self._stop_settling_in()
         await super().on_stop()
-        await self._ends.stop(0)
+        await self._ends.stop()
         async with self.handler.lock:
             await self.handler.close()
 

@@ -52,7 +52,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
     async def on_stop(self) -> None:
         """Give the connection back."""
         if self._consumer is not None:
-            await self._ends.stop(0)
+            await self._ends.stop()
             await self._consumer.stop()
 
     @Service.task  # type: ignore[untyped-decorator]

@@ -26,7 +26,7 @@ async def test_nobody_waits_for_an_answer_and_the_next_question_waits_for_it() -
     await asyncio.sleep(0)
     assert asking.answer() == 1
     assert asking.answer() is None
-    await asking.stop(1)
+    await asyncio.sleep(0)
     assert asked == 2
 
 
@@ -60,3 +60,18 @@ async def test_it_is_asked_no_more_often_than_told() -> None:
     assert asking.answer() is None
     await asyncio.sleep(0)
     assert asking.answer() is None
+
+
+async def test_who_stops_waits_for_no_answer_and_hears_of_no_failure() -> None:
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    async def fail() -> str:
+        raise OSError("away")
+
+    for ask in (hang, fail):
+        asking = Asking(ask, every_s=0)
+        asking.answer()
+        await asyncio.sleep(0)
+        await asking.stop()

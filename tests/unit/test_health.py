@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -57,3 +59,19 @@ def test_a_port_that_is_taken_is_an_error() -> None:
     port = serving(Pulse(60_000), lambda: True)
     with pytest.raises(OSError, match="in use"):
         serve("127.0.0.1", port, Pages(Pulse(60_000), lambda: True))
+
+
+HANGS = """
+import time
+from streams.worker import app
+from streams.worker.health import Pulse
+app._GRACE_S = app.ANSWER_S_MAX = 0.1
+app._end_hard_where_hung(Pulse(stalled_after_ms=100))
+time.sleep(60)
+"""
+
+
+def test_a_worker_that_hangs_whole_is_ended_from_a_thread_of_its_own() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=50, check=False)
+    assert ended.returncode == 70
+    assert ended.stderr.startswith("the worker hangs: no progress in ")

@@ -11,7 +11,7 @@ import pytest
 from streams.core.counters.rules import CounterRules
 from streams.core.rules import JoinRules
 from streams.secret import Secret
-from streams.settings import Settings, SettingsError, as_environment, read_settings
+from streams.settings import Settings, SettingsError, as_environment, cautions, read_settings
 
 
 def written(folder: Path, text: str) -> Path:
@@ -278,3 +278,10 @@ def test_a_file_with_a_mistake_beside_a_password_is_told_without_it(tmp_path, te
     assert "sasl" in said or "not TOML" in said
     assert HIDDEN not in said
     assert "3381" not in said
+
+
+def test_reads_that_are_kept_for_less_time_than_they_are_asked_for_are_allowed_and_told():
+    short = read_settings({"RAMPWATCH_JOIN_READ_RETENTION_MS": "180000"})
+    (told,) = cautions(short)
+    assert told.startswith("reads are kept 180000 ms, less than join.before_ms 2700000: ")
+    assert list(cautions(Settings())) == []
