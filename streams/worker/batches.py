@@ -283,14 +283,15 @@ class BatchConsumer(CommittingConsumer):
             return
         try:
             asked = self._ends.answer()
+            if asked is None or asked.epoch != self._epoch:
+                return
+            # behind the last record may lie transaction markers, which nobody is given: the fetcher has passed them
+            fetched = {tp: await self.position(tp) or 0 for tp in asked.ends.keys() & self._position.keys()}
         except KafkaError as error:
             self.log.warning("the ends of partitions are not known now (%s); asking again", type(error).__name__)
             self.pulse.beat()
             return
-        if asked is None or asked.epoch != self._epoch:
-            return
-        # behind the last record may lie transaction markers, which nobody is given: the fetcher has passed them
-        at = {tp: max(self._position[tp], await self.position(tp) or 0) for tp in asked.ends if tp in self._position}
+        at = {tp: max(self._position.get(tp, 0), offset) for tp, offset in fetched.items()}
         async with self.handler.lock:
             if asked.epoch != self._epoch:
                 return

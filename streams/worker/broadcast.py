@@ -73,14 +73,14 @@ class BroadcastReader(Service):  # type: ignore[misc]
         """Say which partitions are read to the ends they had when these were asked for; nothing is in hand."""
         try:
             asked = self._ends.answer()
+            if asked is None:
+                return
+            before, ends = asked
+            at = {tp: await self._consumer.position(tp) for tp in ends}
         except KafkaError as error:
             self.log.warning("the ends of the rare topics are not known now (%s); asking again", type(error).__name__)
             self._pulse.beat()
             return
-        if asked is None:
-            return
-        before, ends = asked
-        at = {tp: await self._consumer.position(tp) for tp in ends}
         async with self._joining.lock:
             for tp in (tp for tp, end in ends.items() if at[tp] >= end):
                 self._joining.read_to_end((tp.topic.removeprefix(self._prefix), tp.partition), at[tp], before)
