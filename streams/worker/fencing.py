@@ -26,8 +26,8 @@ _SAY_S_MAX: Final = 15.0
 """By then the broker has given the transaction up, and a group that settles must not wait for longer."""
 _OPEN_S_MAX: Final = 60.0
 """A broker that knows no coordinator for transactions yet is asked again and again, in silence."""
-_AT_ONCE: Final = 1_000
-"""Records in one transaction: so many go out well before it is given up."""
+_AT_ONCE: Final = 200
+"""Records in one transaction: so many go out well before it is given up, also where all partitions have much to say."""
 _CLOSE_S_MAX: Final = 5.0
 _SAYING_BYTES_MAX: Final = 4 * 2**20
 
@@ -75,7 +75,7 @@ class FencedWriter:
         return cls(name, producer, headers)
 
     async def say(self, sayings: Sequence[Saying]) -> None:
-        """Publish records, in their order, a thousand and more of them in several steps; raises `WriterLost`."""
+        """Publish records, in their order, many of them in several steps; raises `WriterLost`."""
         for first in range(0, len(sayings), _AT_ONCE):
             await self._say_together(sayings[first : first + _AT_ONCE])
 
