@@ -40,11 +40,13 @@ app.command(cli_counters.false_alarms)
 def worker(*, config: Config = None, site: SiteName = None, prefix: Prefix = None) -> None:
     """Run a worker: join the topics of RAMPWATCH_BROKER until SIGINT or SIGTERM."""
     from streams.worker.app import run  # Faust takes a second to import, which no other command needs
+    from streams.worker.repeats import hold_back_repeats
 
     settings = settings_of(config, site, prefix)
     place = site_of(settings)
     logging.getLogger("rampwatch").setLevel(logging.INFO)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # whoever runs a worker wants to know that it waits
+    hold_back_repeats("aiokafka")
     asyncio.run(run(settings, place, lambda: screen.print(f"worker up: site {place.name}, broker {settings.broker}")))
 
 

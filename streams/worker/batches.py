@@ -8,7 +8,7 @@ Invariants:
 
 * A batch is either handled whole, and its end becomes the offset that may be committed, or it is dropped and the
   consumer sought back to this worker's own position: never dropped without seeking back.
-* Before partitions are given up, the batch in hand ends and what was handled is committed.
+* Before partitions are given up, and before the worker ends, the batch in hand ends and what was handled is committed.
 * What a partition's memory holds is kept over a rebalance only if this worker had it in the generation just before;
   else it is rebuilt, and nothing of it is read here until that is done.
 """
@@ -70,6 +70,8 @@ class BatchConsumer(CommittingConsumer):
         self._assigned: frozenset[TP] = frozenset()
         """What the group has for this worker, without the partition of the tallies."""
         self._settling_in: asyncio.Task[None] | None = None
+        self._in_hand: asyncio.Task[None] | None = None
+        """The handling of the last batch, which goes on where the drain is stopped."""
         self._is_settled = False
         """Whether the group has shared out its partitions, and not begun to share them out anew."""
         self._ends: Asking[_Ends] = Asking(self._ask_for_ends)
@@ -78,6 +80,8 @@ class BatchConsumer(CommittingConsumer):
         """Stop counting and taking over; commit what was handled, and give the partitions up."""
         await self.counting.stop()
         await self._stop_settling_in()
+        if self._in_hand is not None:
+            await asyncio.wait({self._in_hand})
         await super().on_stop()
         await self._ends.stop()
         async with self.handler.lock:
@@ -234,14 +238,20 @@ class BatchConsumer(CommittingConsumer):
         records = {ensure_TP(tp): rows for tp, rows in (fetched or {}).items()}
         batches = {tp: rows for tp, rows in records.items() if tp.topic in self.batch_topics}
         if batches:
-            async with self.handler.lock:
-                mine = batches.keys() & self._position.keys()
-                now = mine & active if self._current(epoch) and active else set()
-                for tp in mine - now:
-                    self._thread.seek(tp, self._position[tp])
-                await self._whole({tp: batches[tp] for tp in now})
+            # whoever stops the drain must not cut a batch in two: what it has said already would be said again
+            self._in_hand = asyncio.ensure_future(self._handle(batches, active or set(), epoch))
+            await asyncio.shield(self._in_hand)
         for tp in records.keys() - batches.keys():
             await self._one_by_one(tp, records[tp], epoch)
+
+    async def _handle(self, batches: Mapping[TP, Sequence[Any]], active: Set[TP], epoch: int) -> None:
+        """Handle what is still this worker's to handle, and seek back in the rest."""
+        async with self.handler.lock:
+            mine = batches.keys() & self._position.keys()
+            now = mine & active if self._current(epoch) else set()
+            for tp in mine - now:
+                self._thread.seek(tp, self._position[tp])
+            await self._whole({tp: batches[tp] for tp in now})
 
     def _current(self, epoch: int) -> bool:
         """Whether what was fetched then may be handled now."""

@@ -121,3 +121,4 @@ def test_a_broker_that_is_away_for_long_is_waited_for_and_nothing_is_lost(
         await_handled(settings, one)
         assert last_incidents(settings).keys() == {pair_id(f"n{n}", f"SIM {n}") for n in range(500)}
         assert one.stop()[0] == 0
+        assert len(one.said().splitlines()) < 300, "it says so too often"
