@@ -20,7 +20,7 @@ import streams
 from streams import cli_counters
 from streams.cli_options import AsOf, Config, Prefix, SiteName, positive, screen, settings_of, site_of, whole
 from streams.core.errors import RampwatchError
-from streams.core.events import INPUTS, Outcome
+from streams.core.events import INPUTS, READS, Outcome
 from streams.settings import cautions
 from streams.sites import load_site
 
@@ -147,6 +147,13 @@ def replay(
         print(msgspec.json.encode(outcomes).decode())
     else:
         _print_outcomes(outcomes, out)
+    reads = outcomes[READS]
+    if reads["dead"] and reads["dead"] == reads.total():
+        screen.print(
+            f"no read could be used; {out}/dead-letters.jsonl says why. Is {place.name} the site of this archive?",
+            style="yellow",
+            markup=False,
+        )
     if expect is not None:
         found = differences(out, expect)
         for sentence in found:

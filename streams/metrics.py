@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -45,9 +46,11 @@ LAG = Gauge(
 )
 WATERMARK = Gauge(
     "rampwatch_watermark_timestamp_seconds",
-    "Up to when, by stamps, all is joined and said for good, in the partition of this worker that is furthest behind.",
+    "Up to when, by stamps, all is joined and said for good, in the partition of this worker that is furthest behind; "
+    "NaN until that is known. It stands still while nothing at all comes in.",
     registry=REGISTRY,
 )
+WATERMARK.set(math.nan)
 REBUILT = Counter(
     "rampwatch_rebuilt_records",
     "Records read again to rebuild what was known of partitions taken over.",

@@ -207,14 +207,19 @@ def _end_hard_where_hung(pulse: Pulse) -> None:
     def watch() -> None:
         while not pulse.is_stalled_for(ANSWER_S_MAX + _GRACE_S):
             time.sleep(1)
-        sys.stderr.write(f"the worker hangs: no progress in {pulse.age_s:.0f} s; its partitions go to another\n")
-        os._exit(_HUNG)
+        _end_hard(f"the worker hangs: no progress in {pulse.age_s:.0f} s; its partitions go to another")
 
     threading.Thread(target=watch, name="watchdog", daemon=True).start()
 
 
 def _end_hard_after(grace_s: float) -> None:
     """End the process if stopping takes longer: a worker that hangs must not keep its partitions."""
-    timer = threading.Timer(grace_s, os._exit, args=(_HUNG,))
+    said = f"stopping takes longer than {grace_s:.0f} s: ended hard; what was not committed is read again by the next"
+    timer = threading.Timer(grace_s, _end_hard, args=(said,))
     timer.daemon = True
     timer.start()
+
+
+def _end_hard(said: str) -> None:
+    sys.stderr.write(said + "\n")
+    os._exit(_HUNG)

@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
 from streams import metrics
+
+_PAGES: Final = ("/metrics", "/health/live", "/health/ready")
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -65,8 +67,12 @@ class Pages:
             return _answer(start_response, told, not self._pulse.is_stalled)
         if path == "/health/ready":
             return _answer(start_response, {"ready": self._is_ready()}, self._is_ready())
-        found: Iterable[bytes] = self._metrics(environ, start_response)
-        return found
+        if path == "/metrics":
+            found: Iterable[bytes] = self._metrics(environ, start_response)
+            return found
+        # a probe that asks for a page by a wrong name must not be told that all is well
+        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{path}: no such page; ask for {', '.join(_PAGES)}\n".encode()]
 
 
 def _answer(start_response: StartResponse, told: dict[str, Any], is_well: bool) -> list[bytes]:

@@ -273,3 +273,9 @@ def test_a_difference_ends_with_code_1_and_names_the_incident(city: Path) -> Non
         assert incident_id in (ended.stderr if as_json else ended.stdout)
         if as_json:
             json.loads(ended.stdout)
+
+
+def test_an_archive_of_another_site_is_told_to_be_one(city: Path) -> None:
+    ended = rampwatch(city, "replay", "city", "--site", "kansas-city", "--out", "elsewhere", COLUMNS="200")
+    assert ended.returncode == 0
+    assert "no read could be used; elsewhere/dead-letters.jsonl says why. Is kansas-city the site" in ended.stderr

@@ -49,7 +49,14 @@ def test_whether_a_worker_is_ready_is_a_status(is_ready: bool, status: int) -> N
     assert ask(port, "/health/ready") == (status, json.dumps({"ready": is_ready}).encode())
 
 
-def test_every_other_page_is_the_metrics() -> None:
+@pytest.mark.parametrize("path", ["/", "/health", "/health/ready/", "/healthz", "/nonsense"])
+def test_a_page_by_a_wrong_name_is_none_and_those_there_are_are_named(path: str) -> None:
+    status, page = ask(serving(Pulse(60_000), lambda: True), path)
+    assert status == 404
+    assert page.decode() == f"{path}: no such page; ask for /metrics, /health/live, /health/ready\n"
+
+
+def test_the_metrics_are_a_page() -> None:
     status, page = ask(serving(Pulse(60_000), lambda: True), "/metrics")
     assert status == 200
     assert b"# TYPE rampwatch_records_total counter" in page
