@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.core.geo import distance_m
-from streams.simulate.kansas_city import load_activations
+from streams.importers.kansas_city import load_activations
 
 FOLLOWS_WITHIN_S = 600
 FOLLOWS_WITHIN_M = 1_000

@@ -22,21 +22,21 @@ from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
 from rich.console import Console
 
-from streams.acls import DEMO_PREFIX
-from streams.broker import BrokerUnavailable, LocalBroker
-from streams.broker_guard import GuardedProcess
-from streams.connection import connection, started, told_plainly
+from streams.analysis.table import as_of, latest_ms, tables, wide
 from streams.console.terminal import IncidentText
-from streams.core.counters.comparison import C2Alarm, c2_alarms
-from streams.core.counters.fold import SpikeFold
-from streams.core.counters.wire import SpikeCounter
+from streams.core.counters.ears import C2Alarm, c2_alarms
+from streams.core.counters.engine import CounterEngine
+from streams.core.counters.events import SpikeCounter
 from streams.core.errors import RampwatchError
 from streams.core.events import COUNTERS, ENCODER, INCIDENTS, LinkedIncident, Record
-from streams.counting.table import as_of, latest_ms, tables, wide
-from streams.replay.fold import Fold
+from streams.kafka.acls import DEMO_PREFIX
+from streams.kafka.connection import access_errors_explained, connection, started
+from streams.local_broker.broker import BrokerUnavailable, LocalBroker
+from streams.local_broker.guard import GuardedProcess
 from streams.replay.player import Pace, Playable, play
-from streams.scenes import Scene, counted_in, history_rows, rows
+from streams.replay.run import Fold
 from streams.settings import Settings, as_environment
+from streams.simulate.scenarios import Scenario, counted_in, history_rows, rows
 
 PLAYED_IN_S: Final = 180.0
 """How long a whole scene takes at the ordinary speed."""
@@ -60,8 +60,8 @@ class DemoPlan(Struct, frozen=True, kw_only=True):
 class Printed:
     """Prints incidents as they come, and counts what it has printed."""
 
-    def __init__(self, scene: Scene, as_json: bool) -> None:
-        self._text = IncidentText(scene.site)
+    def __init__(self, scenario: Scenario, as_json: bool) -> None:
+        self._text = IncidentText(scenario.site)
         self._screen = Console(highlight=False, soft_wrap=True)
         self._json = as_json
         self._last: dict[str, LinkedIncident] = {}
@@ -86,16 +86,16 @@ class Printed:
         else:
             self._screen.print(self._text.text(incident))
 
-    def show_counters(self, scene: Scene) -> None:
+    def show_counters(self, scenario: Scenario) -> None:
         """Print the counters as they stand, for people."""
         if not self.counters or self._json:
             return
-        self._screen.print(f"\ncounters as of {as_of(latest_ms(self.counters), scene.site)}", markup=False)
-        if scene.history:
+        self._screen.print(f"\ncounters as of {as_of(latest_ms(self.counters), scenario.site)}", markup=False)
+        if scenario.history:
             self._screen.print(
                 "the shots of the year before are invented; the two sums are Hartford's own", style="dim", markup=False
             )
-        for table in tables(self.counters, scene.site, self.c2, _ROWS):
+        for table in tables(self.counters, scenario.site, self.c2, _ROWS):
             wide(table, Console(highlight=False)).print(table)
 
     def summary(self) -> str:
@@ -106,15 +106,15 @@ class Printed:
         return f"{many} linked incident{'s' * (many != 1)}" + (f": {', '.join(counts)}" if counts else "")
 
 
-async def demo(scene: Scene, plan: DemoPlan, settings: Settings, say: Say) -> None:
+async def demo(scenario: Scenario, plan: DemoPlan, settings: Settings, say: Say) -> None:
     """Play a scene until it ends, the time is over, or SIGINT or SIGTERM comes; nothing is left running."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    say(scene.about)
-    printed = Printed(scene, plan.json)
-    playing = asyncio.ensure_future(_play(scene, plan, settings, printed, say))
+    say(scenario.about)
+    printed = Printed(scenario, plan.json)
+    playing = asyncio.ensure_future(_play(scenario, plan, settings, printed, say))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({playing, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -123,29 +123,29 @@ async def demo(scene: Scene, plan: DemoPlan, settings: Settings, say: Say) -> No
         playing.cancel()
     with suppress(asyncio.CancelledError):
         await playing
-    printed.show_counters(scene)
+    printed.show_counters(scenario)
     say(printed.summary() if printed.playing else "stopped before it began")
 
 
-async def _play(scene: Scene, plan: DemoPlan, settings: Settings, printed: Printed, say: Say) -> None:
-    records = [Playable(*row) for row in rows(scene)]
-    speed = plan.speed or max(1.0, (records[-1].stamp_ms - scene.lively_from_ms) / 1000 / PLAYED_IN_S)
+async def _play(scenario: Scenario, plan: DemoPlan, settings: Settings, printed: Printed, say: Say) -> None:
+    records = [Playable(*row) for row in rows(scenario)]
+    speed = plan.speed or max(1.0, (records[-1].stamp_ms - scenario.lively_from_ms) / 1000 / PLAYED_IN_S)
     if not plan.broker:
-        await _limited(_in_process(scene, settings, records, speed, printed, say), plan.for_s)
+        await _limited(_in_process(scenario, settings, records, speed, printed, say), plan.for_s)
         return
     async with AsyncExitStack() as stack:
         try:
             address = await _broker(stack, settings, say)
         except BrokerUnavailable as error:
             say(f"{error}\nno Kafka here: the same engine runs in this process instead")
-            await _limited(_in_process(scene, settings, records, speed, printed, say), plan.for_s)
+            await _limited(_in_process(scenario, settings, records, speed, printed, say), plan.for_s)
             return
         prefix = DEMO_PREFIX + f"{secrets.token_hex(4)}-"
-        counters = counted_in(scene, settings.counters)
+        counters = counted_in(scenario, settings.counters)
         settings = msgspec.structs.replace(settings, broker=address, prefix=prefix, counters=counters)
         await stack.enter_async_context(_topics(settings))
         worker = await stack.enter_async_context(_worker(settings))
-        await _limited(_through_kafka(scene, settings, worker, records, speed, printed, say), plan.for_s)
+        await _limited(_through_kafka(scenario, settings, worker, records, speed, printed, say), plan.for_s)
 
 
 async def _limited(playing: asyncio.Future[None] | object, for_s: float | None) -> None:
@@ -153,8 +153,8 @@ async def _limited(playing: asyncio.Future[None] | object, for_s: float | None) 
         await asyncio.wait_for(playing, for_s)  # type: ignore[arg-type]
 
 
-def _pace_told(scene: Scene, speed: float) -> str:
-    begins = datetime.fromtimestamp(scene.lively_from_ms / 1000, ZoneInfo(scene.site.time_zone))
+def _pace_told(scenario: Scenario, speed: float) -> str:
+    begins = datetime.fromtimestamp(scenario.lively_from_ms / 1000, ZoneInfo(scenario.site.time_zone))
     return f"from {begins:%A %H:%M} on, {speed:,.0f} times as fast as life; Ctrl-C ends it"
 
 
@@ -162,15 +162,18 @@ def _pace_told(scene: Scene, speed: float) -> str:
 
 
 async def _in_process(
-    scene: Scene, settings: Settings, records: Iterable[Playable], speed: float, printed: Printed, say: Say
+    scenario: Scenario, settings: Settings, records: Iterable[Playable], speed: float, printed: Printed, say: Say
 ) -> None:
-    fold, counters = Fold(scene.site, settings.join), SpikeFold(scene.site, counted_in(scene, settings.counters))
-    for row in map(Playable, *zip(*history_rows(scene), strict=True)) if scene.history else ():
+    fold, counters = (
+        Fold(scenario.site, settings.join),
+        CounterEngine(scenario.site, counted_in(scenario, settings.counters)),
+    )
+    for row in map(Playable, *zip(*history_rows(scenario), strict=True)) if scenario.history else ():
         fold.apply(Record(row.topic, 0, -1, row.stamp_ms, row.value))
         for tally in fold.tallied:
             counters.feed(tally)
-    printed.begin(f"in this process, {_pace_told(scene, speed)}", say)
-    pace = Pace(speed, scene.lively_from_ms)
+    printed.begin(f"in this process, {_pace_told(scenario, speed)}", say)
+    pace = Pace(speed, scenario.lively_from_ms)
     try:
         for offset, record in enumerate(records):
             await pace.until_due(record.stamp_ms)
@@ -213,7 +216,7 @@ async def _broker(stack: AsyncExitStack, settings: Settings, say: Say) -> str:
 @asynccontextmanager
 async def _topics(settings: Settings) -> AsyncIterator[None]:
     """The demo's own topics, gone again afterwards."""
-    from streams.worker import topics
+    from streams.kafka import topics
 
     await topics.create(settings)
     try:
@@ -256,7 +259,7 @@ async def _worker(settings: Settings) -> AsyncIterator[_Worker]:
 
 
 async def _through_kafka(
-    scene: Scene,
+    scenario: Scenario,
     settings: Settings,
     worker: _Worker,
     records: list[Playable],
@@ -273,15 +276,15 @@ async def _through_kafka(
         enable_auto_commit=False,
     )
     counters: dict[bytes, SpikeCounter] = {}
-    printed.begin(f"through Kafka at {settings.broker}, {_pace_told(scene, speed)}", say)
+    printed.begin(f"through Kafka at {settings.broker}, {_pace_told(scenario, speed)}", say)
     await worker.up()
-    before = [Playable(*row) for row in history_rows(scene)]
-    player = asyncio.ensure_future(play([*before, *records], settings, speed, scene.lively_from_ms))
+    before = [Playable(*row) for row in history_rows(scenario)]
+    player = asyncio.ensure_future(play([*before, *records], settings, speed, scenario.lively_from_ms))
     try:
         await started(consumer, settings)
         quiet_since_s = asyncio.get_running_loop().time()
         while True:
-            with told_plainly(settings):
+            with access_errors_explained(settings):
                 rows = await consumer.getmany(timeout_ms=200)
             for row in (row for batch in rows.values() for row in batch):
                 if row.topic.endswith(INCIDENTS):

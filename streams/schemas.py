@@ -16,8 +16,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from streams.core.counters.wire import CAUTION as SPIKE_CAUTION
-from streams.core.counters.wire import SpikeAlert, SpikeCounter, Tally
+from streams.core.counters.events import CAUTION as SPIKE_CAUTION
+from streams.core.counters.events import SpikeAlert, SpikeCounter, Tally
 from streams.core.events import ALERTS, CAUTION, COUNTERS, EVENT_TYPES, INCIDENTS, TALLIES, LinkedIncident
 from streams.core.incidents import MAX_ACTIONS, MAX_READS
 from streams.core.plates import MAX_LENGTH

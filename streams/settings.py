@@ -20,7 +20,6 @@ from msgspec import Meta, Struct
 from streams.core.counters.rules import CounterRules
 from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
-from streams.secret import Secret
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -31,6 +30,34 @@ _SECRETS: Final = ("sasl_password", "ssl_key_password")
 """Each has a setting beside it, its name with ``_file`` behind, that says which file holds it."""
 
 _NO_DATE: Final = "is no date; give one like 2026-06-05, or remove it"
+
+
+class Secret:
+    """A password. Only `reveal` gives it; whatever prints it says no more than whether it is set."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str = "") -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself, for those who must send it."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __str__(self) -> str:
+        return "(a secret)" if self._text else ""
+
+    def __repr__(self) -> str:
+        return f"<Secret {'set' if self._text else 'unset'}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
 
 
 class SettingsError(RampwatchError):
@@ -119,7 +146,7 @@ def read_settings(environment: Mapping[str, str], file: Path | None = None) -> S
         settings = msgspec.convert(values, Settings, dec_hook=_secret)
     except msgspec.ValidationError as error:
         raise SettingsError(_sentence(str(error), str(file or "settings"), values)) from None
-    for misfit in _misfits(settings):
+    for misfit in _errors(settings):
         raise SettingsError(misfit)
     return settings
 
@@ -228,7 +255,7 @@ def _from_secret_file(values: dict[str, Any], name: str) -> None:
     values[name] = Secret(text)
 
 
-def _misfits(settings: Settings) -> Iterator[str]:
+def _errors(settings: Settings) -> Iterator[str]:
     """Say what does not go together: a password that nobody is told is as wrong as one that is missing."""
     join = settings.join
     if join.shot_memory_ms < join.incident_retention_ms:

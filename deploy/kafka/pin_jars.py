@@ -2,7 +2,7 @@
 
 Run it by hand to move to another Kafka: ``python deploy/kafka/pin_jars.py 4.3.1`` (needs ``rampwatch[broker]``
 and the network). It asks Maven's own records what that version depends on, so read the difference before you
-commit it: from then on ``streams/broker.py`` runs exactly these files and no others.
+commit it: from then on ``streams/local_broker/broker.py`` runs exactly these files and no others.
 
 Each line is ``<sha256>  <path>``, sorted by path. The path is the one inside a Maven cache, so that it holds the
 coordinates as well as the file name, and ``sha256sum -c`` can check a cache against the list.

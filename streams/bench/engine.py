@@ -23,7 +23,7 @@ from streams.core.events import BROADCAST, HITS, READS, SHOTS, Record
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
 from streams.core.site import Site
-from streams.scenes import Scene, rows
+from streams.simulate.scenarios import Scenario, rows
 
 BATCH: Final = 500
 """Records between two publications, as the worker takes them from Kafka."""
@@ -40,14 +40,16 @@ class EngineRound(msgspec.Struct, frozen=True):
     """Revisions of incidents that came of the worst."""
 
 
-def engine_rounds(scene: Scene) -> Iterator[EngineRound]:
+def engine_rounds(scenario: Scenario) -> Iterator[EngineRound]:
     """Measure the engine on a scene's traffic and on the worst case, once for each round that is asked for."""
     rules = JoinRules()
-    realistic = _admitted(scene.site, rules, (Record(t, 0, n, s, v) for n, (t, s, _, v) in enumerate(rows(scene))))
-    worst = _admitted(scene.site, rules, _worst(scene.site, seconds=60))
+    realistic = _admitted(
+        scenario.site, rules, (Record(t, 0, n, s, v) for n, (t, s, _, v) in enumerate(rows(scenario)))
+    )
+    worst = _admitted(scenario.site, rules, _worst(scenario.site, seconds=60))
     while True:
-        quick, _ = _rate(scene.site, rules, realistic)
-        slow, incidents = _rate(scene.site, rules, worst)
+        quick, _ = _rate(scenario.site, rules, realistic)
+        slow, incidents = _rate(scenario.site, rules, worst)
         yield EngineRound(quick, slow, incidents)
 
 
@@ -65,7 +67,7 @@ def _rate(site: Site, rules: JoinRules, admitted: Sequence[Admitted]) -> tuple[f
         batch = admitted[start : start + BATCH]
         for record in batch:
             if record.topic in BROADCAST:
-                engine.hear(record)
+                engine.apply_broadcast(record)
             else:
                 engine.join(record)
         said += len(engine.changes())

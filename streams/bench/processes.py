@@ -17,8 +17,8 @@ from typing import Final, TypeVar
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.broker_guard import GuardedProcess
 from streams.core.errors import RampwatchError
+from streams.local_broker.guard import GuardedProcess
 from streams.settings import Settings, as_environment
 
 WAIT_S_MAX: Final = 120.0
@@ -47,7 +47,7 @@ class Told(msgspec.Struct):
         return self.records / self.seconds
 
 
-def yardstick(module: str, *arguments: object) -> Told:
+def baseline(module: str, *arguments: object) -> Told:
     """Run a module to its end and return what it tells."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     try:

@@ -19,13 +19,13 @@ from streams.bench.latency import latencies
 from streams.bench.processes import BenchError
 from streams.bench.throughput import rates
 from streams.bench.traffic import day, fill
-from streams.broker import BrokerUnavailable, LocalBroker
 from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
 from streams.core.site import Site
-from streams.scenes import Scene, days, local_midnight
+from streams.kafka import topics
+from streams.local_broker.broker import BrokerUnavailable, LocalBroker
 from streams.settings import Settings
-from streams.worker import topics
+from streams.simulate.scenarios import Scenario, days, local_midnight
 
 Say = Callable[[str], None]
 
@@ -50,7 +50,7 @@ QUICK: Final = BenchPlan(rounds=1, reads=40_000, stock_reads=3_000, latency_s=3.
 """Everything once and little of it: whether it works, not how fast it is."""
 
 
-YARDSTICKS: Final = {
+BASELINES: Final = {
     "worker_of_bare": ("worker_per_s", "bare_per_s"),
     "worker_of_stock_faust": ("worker_per_s", "stock_faust_per_s"),
     "rebuild_of_bare": ("rebuild_per_s", "bare_per_s"),
@@ -92,18 +92,18 @@ class Figures(msgspec.Struct, kw_only=True):
 def bench(site: Site, settings: Settings, plan: BenchPlan, say: Say) -> Figures:
     """Measure everything and return the figures; without Kafka, of the engine alone."""
     say("making a day of traffic")
-    scene = days(site, 7, 1, local_midnight(site, "2026-06-05"))
+    scenario = days(site, 7, 1, local_midnight(site, "2026-06-05"))
     measured: dict[str, list[float]] = {}
     notes: list[str] = []
     try:
         if plan.broker:
             with _kafka(settings, say) as ours:
-                _all_in_turn(site, ours, scene, plan, measured, say)
+                _all_in_turn(site, ours, scenario, plan, measured, say)
         else:
             raise BrokerUnavailable("not asked for")
     except BrokerUnavailable as error:
         notes.append(f"no Kafka ({error}): the engine alone was measured")
-        _engine_rounds(scene, plan, measured, say)
+        _engine_rounds(scenario, plan, measured, say)
     say(f"memory of {plan.kept_reads:,} reads")
     measured["bytes_per_read"] = [bytes_per_read(site, JoinRules(), plan.kept_reads)]
     return _figures(measured, notes)
@@ -114,19 +114,19 @@ def _figures(measured: Mapping[str, list[float]], notes: list[str]) -> Figures:
     spread = {name: (min(values), max(values)) for name, values in measured.items()}
     ratios = {
         name: statistics.median(one / other for one, other in zip(measured[of], measured[to], strict=True))
-        for name, (of, to) in YARDSTICKS.items()
+        for name, (of, to) in BASELINES.items()
         if of in measured and to in measured
     }
     return msgspec.convert({**medians, "spread": spread, "ratios": ratios, "notes": notes}, Figures)
 
 
 def _all_in_turn(
-    site: Site, settings: Settings, scene: Scene, plan: BenchPlan, measured: dict[str, list[float]], say: Say
+    site: Site, settings: Settings, scenario: Scenario, plan: BenchPlan, measured: dict[str, list[float]], say: Say
 ) -> None:
     say(f"filling the topics with {plan.reads:,} reads")
     with _topics(settings, "day") as of_day:
         filled = asyncio.run(fill(of_day.broker, of_day.prefix, day(site, plan.reads, round(time.time() * 1000))))
-        engine = engine_rounds(scene)
+        engine = engine_rounds(scenario)
         for number in range(plan.rounds):
             say_round = functools.partial(_say_of_round, say, number, plan.rounds)
             of_round = msgspec.structs.replace(of_day, group=f"round-{number}")
@@ -138,8 +138,8 @@ def _all_in_turn(
             _note(measured, next(engine))
 
 
-def _engine_rounds(scene: Scene, plan: BenchPlan, measured: dict[str, list[float]], say: Say) -> None:
-    engine = engine_rounds(scene)
+def _engine_rounds(scenario: Scenario, plan: BenchPlan, measured: dict[str, list[float]], say: Say) -> None:
+    engine = engine_rounds(scenario)
     for number in range(plan.rounds):
         _say_of_round(say, number, plan.rounds, "the engine alone")
         _note(measured, next(engine))

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.table import Table
 
-from streams.bench.run import YARDSTICKS, Figures
+from streams.bench.run import BASELINES, Figures
 
 _ROWS: Final = (
     ("bare_per_s", "bare aiokafka loop: fetch, decode, validate", "reads/s"),
@@ -44,7 +44,7 @@ def _beside(figures: Figures, figure: str) -> str:
     """How many times its yardsticks a figure is."""
     said = [
         f"{figures.ratios[name]:.2f} x {name.partition('_of_')[2].replace('_', ' ')}"
-        for name, (of, _) in YARDSTICKS.items()
+        for name, (of, _) in BASELINES.items()
         if of == figure and name in figures.ratios
     ]
     return ", ".join(said)

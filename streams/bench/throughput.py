@@ -14,7 +14,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from streams.bench.processes import BenchError, MeasuredWorker, Sample, worker, yardstick
+from streams.bench.processes import BenchError, MeasuredWorker, Sample, baseline, worker
 from streams.core.events import HITS, INCIDENTS, READS
 from streams.settings import Settings
 
@@ -37,9 +37,9 @@ def rates(settings: Settings, filled: Mapping[str, int], stock_records: int, say
     """Measure each once on topics that hold so many records; ``settings`` name a group that is new."""
     topic = settings.prefix + READS
     say("a bare loop")
-    bare = yardstick("streams.bench.bare", settings.broker, topic, filled[READS])
+    bare = baseline("streams.bench.bare", settings.broker, topic, filled[READS])
     say("a stock Faust agent")
-    stock = yardstick("streams.worker.yardstick", settings.broker, topic, min(stock_records, filled[READS]))
+    stock = baseline("streams.bench.stock_faust", settings.broker, topic, min(stock_records, filled[READS]))
     say("a worker")
     asyncio.run(_empty(settings))
     with worker(settings) as first:

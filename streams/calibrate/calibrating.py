@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
+from streams.calibrate.examples import Examined, Example, examine, world
 from streams.calibrate.fit import fit
 from streams.calibrate.measure import Ranked, quality
-from streams.calibrate.worlds import Examined, Example, examine, world
-from streams.calibration import Fitted
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration, score
 from streams.core.site import Site
+from streams.resources.calibration import Fitted
 
 Progress = Callable[[str], None]
 

@@ -10,8 +10,8 @@ from typing import Final
 from msgspec import Struct, structs
 
 from streams.calibrate.calibrating import Progress, digest
+from streams.calibrate.examples import ANYWHERE, Examined, Example, examine, world
 from streams.calibrate.measure import Quality, Ranked, average_precision, quality
-from streams.calibrate.worlds import ANYWHERE, Examined, Example, examine, world
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
 from streams.core.site import Site

@@ -13,8 +13,8 @@ from typing import Final
 
 from msgspec import structs
 
+from streams.calibrate.examples import Example
 from streams.calibrate.logistic import regress
-from streams.calibrate.worlds import Example
 from streams.core.events import LinkedIncident, Reason
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration, score

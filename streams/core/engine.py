@@ -6,8 +6,9 @@ records it was given, never on their order, on repeats, or on how often `changes
 
 Invariants:
 
-* ``join`` and ``hear`` only take in facts and mark which incidents may differ; ``changes`` says what differs;
-  ``release`` lets go of memory. Whoever drives the engine publishes the changes before it releases.
+* ``join`` and ``apply_broadcast`` only add facts and mark the incidents that may differ;
+  ``changes`` returns the differences; ``release`` frees memory. The driver publishes
+  the changes before it releases.
 * Nothing is released but by the watermark, and only when it is greater than the time in question: equal stamps may
   still come.
 * A read that is let go has been judged for every shot and hit it could be evidence for; the verdict stays (`_Pair`).
@@ -36,13 +37,13 @@ from streams.core.incidents import (
     IncidentFacts,
     Reporter,
     StampedRead,
-    has_the_facts_of,
+    actions_of,
+    hit_of,
     incident_id,
-    says_the_same,
-    told_actions,
-    told_hit,
-    told_reads,
-    told_shot,
+    reads_of,
+    rests_on_same_facts,
+    same_content,
+    shot_of,
 )
 from streams.core.intake import Admitted, AdmittedReads
 from streams.core.linking import is_evidence, is_near
@@ -75,14 +76,14 @@ class Engine:
     """The join of one partition of hits and reads with all shots and actions."""
 
     def __init__(
-        self, site: Site, rules: JoinRules, calibration: Calibration = DEFAULT, judged_to_ms: int = NEVER
+        self, site: Site, rules: JoinRules, calibration: Calibration = DEFAULT, finalized_through_ms: int = NEVER
     ) -> None:
-        """``judged_to_ms``: the watermark up to which another engine of this partition has judged before."""
+        """``finalized_through_ms``: the watermark up to which another engine of this partition has judged before."""
         self._ramps = site.ramps
         self._rules = rules
         self._reporter = Reporter(site, rules, calibration)
-        self._memory = Memory(rules, judged_to_ms)
-        self._judged_to_ms = judged_to_ms
+        self._memory = Memory(rules, finalized_through_ms)
+        self._finalized_through_ms = finalized_through_ms
         self._pairs: dict[PairKey, _Pair] = {}
         self._pairs_of_shot: dict[str, set[PairKey]] = {}
         self._pairs_of_hit: dict[HitKey, set[PairKey]] = {}
@@ -97,19 +98,19 @@ class Engine:
     # ------------------------------------------------------------------ taking in
 
     def join(self, admitted: Admitted) -> Outcome:
-        """Take in a hit or a read and return what it counts as; raises `Refused` (``limit``)."""
+        """Take in a hit or a read and return what it counts as; raises `InvalidRecord` (``limit``)."""
         event = admitted.event
         if type(event) is PlateRead:
             return self._join_read(event, admitted.plate_key, admitted.stamp_ms, admitted.value)
         assert isinstance(event, VehicleHit)
         return self._join_hit(event, admitted.plate_key, admitted.stamp_ms)
 
-    def hear(self, admitted: Admitted) -> None:
+    def apply_broadcast(self, admitted: Admitted) -> None:
         """Take in a shot or an action; what it counts as is said by the broadcast, not here."""
         if isinstance(admitted.event, ShotAlert):
-            self._hear_shot(admitted.event, admitted.stamp_ms)
+            self._apply_shot(admitted.event, admitted.stamp_ms)
         elif isinstance(admitted.event, IncidentAction):
-            self._hear_action(admitted.event, admitted.stamp_ms)
+            self._apply_action(admitted.event, admitted.stamp_ms)
 
     def join_reads(self, batch: AdmittedReads) -> dict[Outcome, int]:
         """Take in a list of reads and return how many count as what: as `join` of each, at a fraction of the cost."""
@@ -149,7 +150,7 @@ class Engine:
         self._dirty.update(dict.fromkeys(self._pairs_of_hit.get((key, hit.hit_id), ())))
         return outcome
 
-    def _hear_shot(self, shot: ShotAlert, stamp_ms: int) -> None:
+    def _apply_shot(self, shot: ShotAlert, stamp_ms: int) -> None:
         if not self._memory.add_shot(shot, stamp_ms):
             return
         from_ms = shot.occurred_at_ms - self._rules.before_ms
@@ -161,7 +162,7 @@ class Engine:
                     self._dirty[shot.alert_id, hit_id, key] = None
         self._dirty.update(dict.fromkeys(self._pairs_of_shot.get(shot.alert_id, ())))
 
-    def _hear_action(self, action: IncidentAction, stamp_ms: int) -> None:
+    def _apply_action(self, action: IncidentAction, stamp_ms: int) -> None:
         self._memory.add_action(action, stamp_ms)
         pair = self._pair_of_incident.get(action.incident_id)
         if pair is not None:
@@ -182,14 +183,14 @@ class Engine:
         records say replaces what the incident tells of them. Of a frozen incident nothing is needed, and of a read
         at a ramp that the site file no longer has nothing can be said.
         """
-        judged_to_ms, rules = self._memory.watermark_ms, self._rules
-        told_of = [told for told in told_reads(incident) if told.read.ramp_id in self._ramps]
+        finalized_through_ms, rules = self._memory.watermark_ms, self._rules
+        told_of = [told for told in reads_of(incident) if told.read.ramp_id in self._ramps]
         # under other rules shots may freeze at other times; when, tells the topic of shots, which is read whole
-        if incident.frozen_at_ms < judged_to_ms and not said_elsewhere:
+        if incident.frozen_at_ms < finalized_through_ms and not said_elsewhere:
             return
-        hit, key = told_hit(incident), plate_key(incident.vehicle.plate)
+        hit, key = hit_of(incident), plate_key(incident.vehicle.plate)
         first_ms = None if said_elsewhere else incident.frozen_at_ms - rules.incident_retention_ms
-        self._memory.add_shot(told_shot(incident), incident.shot.stamp_ms, first_ms)
+        self._memory.add_shot(shot_of(incident), incident.shot.stamp_ms, first_ms)
         self._memory.add_hit(hit, key, incident.vehicle.stamp_ms, told=True)
         pair = self._pair((incident.shot.alert_id, hit.hit_id, key))
         pair.said, pair.said_elsewhere = incident, said_elsewhere
@@ -198,10 +199,10 @@ class Engine:
                 pair.attached.append(told)
             else:
                 self._memory.add_read(told.read, key, told.stamp_ms, revision=-1)
-        for action, stamp_ms in told_actions(incident):
+        for action, stamp_ms in actions_of(incident):
             self._memory.add_action(action, stamp_ms)
         left_out_ms = incident.left_out_from_ms
-        if left_out_ms is not None and left_out_ms + rules.read_retention_ms < judged_to_ms:
+        if left_out_ms is not None and left_out_ms + rules.read_retention_ms < finalized_through_ms:
             pair.left_out_from_ms = left_out_ms
         self._dirty[incident.shot.alert_id, hit.hit_id, key] = None
 
@@ -228,10 +229,10 @@ class Engine:
         if facts is None or (said is None and not facts.attached):
             return None
         incident = self._reporter.incident(facts, said.revision + 1 if said else 1)
-        if said is not None and says_the_same(incident, said):
+        if said is not None and same_content(incident, said):
             return None
         pair = pair or self._pair(key)
-        if said is not None and pair.said_elsewhere and has_the_facts_of(incident, said, self._judged_to_ms):
+        if said is not None and pair.said_elsewhere and rests_on_same_facts(incident, said, self._finalized_through_ms):
             return None
         pair.said, pair.said_elsewhere = incident, False
         return incident

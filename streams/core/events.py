@@ -218,7 +218,7 @@ DeadReason = Literal["not_json", "schema", "plate", "placeholder", "unknown_ramp
 Outcome = Literal["used", "duplicate", "superseded", "conflict", "forwarded", "late", "dead"]
 
 
-class Refused(Exception):
+class InvalidRecord(Exception):
     """A record that cannot be used: ``reason`` and, where one field is to blame, its name and what was wrong."""
 
     def __init__(self, reason: DeadReason, field: str, detail: str) -> None:
@@ -260,10 +260,10 @@ ENCODER: Final = msgspec.json.Encoder()
 def decode(topic: str, value: bytes | None) -> Event:
     """Return the event in ``value``, a record's bytes on the input topic ``topic``.
 
-    Raises `Refused` with reason ``not_json`` or ``schema``, never anything else, whatever the bytes are.
+    Raises `InvalidRecord` with reason ``not_json`` or ``schema``, never anything else, whatever the bytes are.
     """
     if not value:
-        raise Refused("not_json", "", "the record is empty; send one JSON object")
+        raise InvalidRecord("not_json", "", "the record is empty; send one JSON object")
     if len(value) > 2 * _DEEPEST:
         _refuse_deep(value)
     try:
@@ -273,9 +273,9 @@ def decode(topic: str, value: bytes | None) -> Event:
     except msgspec.ValidationError as error:
         raise _refusal(value, error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused("not_json", "", f"not JSON in UTF-8: {error}") from None
+        raise InvalidRecord("not_json", "", f"not JSON in UTF-8: {error}") from None
     if type(event) is VehicleHit and event.status == "recovered" and event.cleared_at_ms is None:
-        raise Refused("schema", "cleared_at_ms", "required when the status is recovered")
+        raise InvalidRecord("schema", "cleared_at_ms", "required when the status is recovered")
     return event
 
 
@@ -292,21 +292,21 @@ def decode_reads(values: Sequence[bytes | None]) -> list[PlateRead] | None:
         return None
 
 
-def _refusal(value: bytes, error: msgspec.ValidationError) -> Refused:
+def _refusal(value: bytes, error: msgspec.ValidationError) -> InvalidRecord:
     """Tell a wrong field from bytes that are no JSON at all: the decoder stops at the first of either."""
     try:
         _ANYTHING.decode(value)
     except msgspec.ValidationError:
         pass  # JSON, with a number no float can hold
     except (msgspec.DecodeError, UnicodeDecodeError) as broken:
-        return Refused("not_json", "", f"not JSON in UTF-8: {broken}")
+        return InvalidRecord("not_json", "", f"not JSON in UTF-8: {broken}")
     what, _, path = str(error).rpartition(" - at `$.")
     if not what:
         what, path = path, ""
     field = path.rstrip("`")
     if not field and "`" in what and "field" in what:
         field = what.split("`")[1]
-    return Refused("schema", field, what if len(what) <= _LONGEST_DETAIL else what[:_LONGEST_DETAIL] + "…")
+    return InvalidRecord("schema", field, what if len(what) <= _LONGEST_DETAIL else what[:_LONGEST_DETAIL] + "…")
 
 
 def _refuse_deep(value: bytes) -> None:
@@ -322,8 +322,8 @@ def _refuse_deep(value: bytes) -> None:
             depth -= 1
     if deepest > _DEEPEST:
         if depth != 0:
-            raise Refused("not_json", "", "not JSON: its brackets do not match")
-        raise Refused("schema", "", f"nested more than {_DEEPEST} deep; send one flat JSON object")
+            raise InvalidRecord("not_json", "", "not JSON: its brackets do not match")
+        raise InvalidRecord("schema", "", f"nested more than {_DEEPEST} deep; send one flat JSON object")
 
 
 def identity_of(event: Event) -> tuple[str, ...]:

@@ -129,44 +129,44 @@ class Reporter:
         )
 
 
-def says_the_same(one: LinkedIncident, other: LinkedIncident) -> bool:
+def same_content(one: LinkedIncident, other: LinkedIncident) -> bool:
     """Whether two revisions have the same content: all but ``revision`` and the vehicle's stamp."""
     vehicle = structs.replace(one.vehicle, stamp_ms=other.vehicle.stamp_ms)
     return structs.replace(one, revision=other.revision, vehicle=vehicle) == other
 
 
-def has_the_facts_of(incident: LinkedIncident, said: LinkedIncident, judged_to_ms: int) -> bool:
+def rests_on_same_facts(incident: LinkedIncident, said: LinkedIncident, finalized_through_ms: int) -> bool:
     """Whether an incident rests on what one said before does, however they are judged.
 
-    Of the reads only those stamped at or after ``judged_to_ms`` can be new: earlier ones were known to whoever said it.
+    Only reads stamped at or after ``finalized_through_ms`` can be new: the publisher knew the rest.
     """
     vehicle = structs.replace(incident.vehicle, stamp_ms=said.vehicle.stamp_ms)
     if (incident.shot, vehicle, incident.review) != (said.shot, said.vehicle, said.review):
         return False
     known = {(read.read_id, read.captured_at_ms) for read in (*said.sightings, *said.set_aside)}
     reads = (*incident.sightings, *incident.set_aside)
-    return all((r.read_id, r.captured_at_ms) in known or r.stamp_ms < judged_to_ms for r in reads)
+    return all((r.read_id, r.captured_at_ms) in known or r.stamp_ms < finalized_through_ms for r in reads)
 
 
 # ---------------------------------------------------------------------- what an incident tells of its facts
 
 
-def told_shot(incident: LinkedIncident) -> ShotAlert:
+def shot_of(incident: LinkedIncident) -> ShotAlert:
     """Return the shot that an incident tells of."""
     return _part(ShotAlert, incident.shot)
 
 
-def told_hit(incident: LinkedIncident) -> VehicleHit:
+def hit_of(incident: LinkedIncident) -> VehicleHit:
     """Return the hit that an incident tells of."""
     return _part(VehicleHit, incident.vehicle)
 
 
-def told_actions(incident: LinkedIncident) -> list[tuple[IncidentAction, int]]:
+def actions_of(incident: LinkedIncident) -> list[tuple[IncidentAction, int]]:
     """Return the actions that an incident tells of, each with its stamp."""
     return [(_part(IncidentAction, action), action.stamp_ms) for action in incident.review]
 
 
-def told_reads(incident: LinkedIncident) -> list[StampedRead]:
+def reads_of(incident: LinkedIncident) -> list[StampedRead]:
     """Return the reads that an incident tells of: all that linking and scoring use, but not their camera."""
     return [
         StampedRead(

@@ -15,15 +15,15 @@ from msgspec import Struct
 from streams.core.events import (
     Event,
     IncidentAction,
+    InvalidRecord,
     PlateRead,
     Record,
-    Refused,
     VehicleHit,
     decode,
     decode_reads,
     event_time_ms,
 )
-from streams.core.plates import fold, normalise, plate_keys, usable
+from streams.core.plates import confusion_key, normalise, plate_keys, usable
 from streams.core.rules import JoinRules
 from streams.core.site import Site
 
@@ -67,17 +67,17 @@ class Intake:
         self._earliest_ahead_ms = -rules.read_retention_ms
         self._latest_ahead_ms = rules.max_future_skew_ms
         self._placeholders = frozenset(normalise(plate) for plate in rules.placeholder_plates)
-        self._placeholder_keys = frozenset(map(fold, self._placeholders))
+        self._placeholder_keys = frozenset(map(confusion_key, self._placeholders))
 
     def admit(self, record: Record) -> Admitted:
-        """Return the event in a record; raises `Refused`, with the first reason that matches (DESIGN.md, Events)."""
+        """Return the event in a record; raises `InvalidRecord` with the first reason that applies."""
         event = decode(record.topic, record.value)
         key = ""
         # reads are thousands to one of all else, so they are looked at first and asked nothing twice
         if type(event) is PlateRead:
             key = self._plate_key(event.plate)
             if event.ramp_id not in self._ramps:
-                raise Refused(
+                raise InvalidRecord(
                     "unknown_ramp",
                     "ramp_id",
                     f"{event.ramp_id!r} is not a ramp of site {self._site_name}; add it to the site file",
@@ -116,19 +116,19 @@ class Intake:
     def _plate_key(self, plate: str) -> str:
         normalised = usable(normalise(plate))
         if normalised in self._placeholders:
-            raise Refused("placeholder", "plate", "stands for a plate that was not read; send no read instead")
-        return fold(normalised)
+            raise InvalidRecord("placeholder", "plate", "stands for a plate that was not read; send no read instead")
+        return confusion_key(normalised)
 
     def _refuse_time(self, event: Event, record: Record, ahead_ms: int) -> NoReturn:
         """Refuse what a clock ahead of the broker's sent, and reads that came after their time was up."""
         at_ms = record.stamp_ms + ahead_ms
         if ahead_ms > 0:
-            raise Refused(
+            raise InvalidRecord(
                 "future",
                 _TIME_FIELD[record.topic],
                 f"{at_ms} is {ahead_ms} ms after the record reached its topic; set the sender's clock",
             )
-        raise Refused(
+        raise InvalidRecord(
             "late",
             "captured_at_ms",
             f"{at_ms} is {-ahead_ms} ms before the record reached its topic, more than reads are kept",

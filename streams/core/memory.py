@@ -13,17 +13,17 @@ from streams.core.events import (
     READS,
     Event,
     IncidentAction,
+    InvalidRecord,
     Outcome,
     PlateRead,
-    Refused,
     ShotAlert,
     VehicleHit,
     decode,
 )
 from streams.core.facts import Versions
 from streams.core.plates import plate_key
-from streams.core.ring import ReadRing
 from streams.core.rules import JoinRules
+from streams.core.unlisted_reads import CompressedReads
 from streams.core.windows import NEVER, Expiry, IntervalBuffer
 
 F = TypeVar("F", bound=Event)
@@ -47,7 +47,7 @@ class Memory:
         self._hit_memory: Expiry[HitKey] = Expiry()
         self._reads: IntervalBuffer[str, Versions[PlateRead]] = IntervalBuffer()
         self._read_ids: dict[tuple[str, str, int], Versions[PlateRead]] = {}
-        self.unlisted = ReadRing()
+        self.unlisted = CompressedReads()
         """Reads of plates that nobody lists, as their records' bytes: a theft may be reported later."""
         self._actions: dict[str, dict[str, Versions[IncidentAction]]] = {}
         self._action_memory: Expiry[tuple[str, str]] = Expiry()
@@ -81,7 +81,7 @@ class Memory:
         return True
 
     def add_hit(self, hit: VehicleHit, key: str, stamp_ms: int, told: bool = False) -> Outcome:
-        """Take in a hit's record; raises `Refused` (``limit``), but not for what an incident has told."""
+        """Take in a hit's record; raises `InvalidRecord` (``limit``), but not for what an incident has told."""
         listed = self.hits.get(key)
         if listed is None:
             listed = self.hits[key] = {}
@@ -89,7 +89,7 @@ class Memory:
         versions = listed.get(hit.hit_id)
         if versions is None:
             if len(listed) >= self._rules.max_hits_per_plate and not told:
-                raise Refused(
+                raise InvalidRecord(
                     "limit",
                     "plate",
                     f"{len(listed)} listings lie under one plate key already; withdraw old ones or raise "

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from streams.core.events import Refused
+from streams.core.events import InvalidRecord
 
 MAX_LENGTH: Final = 10
 # What cameras confuse (Genetec's classes; DOMAIN-NOTES): each character stands for its class.
@@ -29,15 +29,15 @@ def normalise(plate: str) -> str:
     return _OTHER.sub("", unicodedata.normalize("NFKC", plate).upper())
 
 
-def fold(normalised: str) -> str:
+def confusion_key(normalised: str) -> str:
     """Return the key of a normalised plate: characters that cameras confuse are one."""
     # as bytes: looking characters up one by one takes a text four times as long
     return normalised.encode().translate(_FOLD).decode()
 
 
 def plate_key(plate: str) -> str:
-    """Return the plate key of a plate as received; `Refused` (``plate``) where it is empty or longer than 10."""
-    return fold(usable(normalise(plate)))
+    """Return the plate key of a plate as received; `InvalidRecord` (``plate``) where it is empty or longer than 10."""
+    return confusion_key(usable(normalise(plate)))
 
 
 def plate_keys(plates: Sequence[str]) -> list[str] | None:
@@ -54,11 +54,11 @@ def plate_keys(plates: Sequence[str]) -> list[str] | None:
 
 
 def usable(normalised: str) -> str:
-    """Return a normalised plate that can be a key; `Refused` (``plate``) where it is empty or longer than 10."""
+    """Return a normalised plate that can be a key; `InvalidRecord` (``plate``) where it is empty or longer than 10."""
     if not normalised:
-        raise Refused("plate", "plate", "no letter A-Z or digit in it; send the plate's characters")
+        raise InvalidRecord("plate", "plate", "no letter A-Z or digit in it; send the plate's characters")
     if len(normalised) > MAX_LENGTH:
-        raise Refused("plate", "plate", f"{len(normalised)} characters, at most {MAX_LENGTH} can be a plate")
+        raise InvalidRecord("plate", "plate", f"{len(normalised)} characters, at most {MAX_LENGTH} can be a plate")
     return normalised
 
 

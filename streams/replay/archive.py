@@ -26,23 +26,23 @@ from streams.core.events import (
     FORWARDED_HEADER,
     INPUTS,
     IncidentAction,
+    InvalidRecord,
     PlateRead,
     Record,
-    Refused,
     ShotAlert,
     VehicleHit,
     decode,
     event_time_ms,
 )
 from streams.core.plates import plate_key
-from streams.partitioning import partition_of
+from streams.kafka.partitioner import partition_of
 
 
 class ArchiveError(RampwatchError):
     """An archive that cannot be read or written; the message names the file and the remedy."""
 
 
-class NoLine(Record, frozen=True, gc=False):
+class InvalidLine(Record, frozen=True, gc=False):
     """A line that is no record of an archive: kept as it is, and never used, whatever it holds."""
 
 
@@ -130,7 +130,7 @@ def _records(file: Path, topic: str, partitions: int) -> Iterator[Record]:
     offsets: dict[int, int] = {}
     stamp_ms = 0
     for raw, line in read_lines(file):
-        kind, value = (NoLine, raw) if line is None else (Record, value_of(line))
+        kind, value = (InvalidLine, raw) if line is None else (Record, value_of(line))
         line = line or Line()
         at_ms, key = _derived(topic, value)
         partition = partition_of(line.key or key, partitions) if line.partition is None else line.partition
@@ -154,7 +154,7 @@ def _derived(topic: str, value: bytes) -> tuple[int | None, str]:
                 return event_time_ms(event), event.alert_id
             case IncidentAction():
                 return event_time_ms(event), event.incident_id
-    except Refused:
+    except InvalidRecord:
         return None, ""
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from streams.core.counters.facts import TallyFacts
-from streams.core.counters.wire import SpikeAlert, Tally
+from streams.core.counters.current_tallies import CurrentTallies
+from streams.core.counters.events import SpikeAlert, Tally
 from streams.core.events import ALERTS, COUNTERS, DEAD_LETTERS, INCIDENTS, TALLIES
 from streams.replay.archive import ArchiveError, read_lines, topic_file, value_of
 
@@ -62,7 +62,7 @@ def _decoded(value: bytes, kind: Any, file: Path) -> Any:  # noqa: ANN401 - any 
 
 def _facts(file: Path) -> dict[str, Any]:
     """Of each thing the tally that counts; an incident's revision is no content, and a retracted one not there."""
-    facts = TallyFacts()
+    facts = CurrentTallies()
     for _, value in _lines(file):
         facts.replace(_decoded(value, Tally, file))
     found: dict[str, Any] = {}

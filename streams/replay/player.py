@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from msgspec import Struct
 
-from streams.connection import connection, started, told_plainly
+from streams.kafka.connection import access_errors_explained, connection, started
 from streams.settings import Settings
 
 _SLICE_S: Final = 0.05
@@ -54,7 +54,7 @@ async def play(records: Iterable[Playable], settings: Settings, speed: float | N
 
     They go to the topics of the settings' prefix. Raises `BrokerError` where the broker does not take them.
     """
-    with told_plainly(settings):
+    with access_errors_explained(settings):
         return await _play(records, settings, speed, from_ms)
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from streams.core.plates import fold
+from streams.core.plates import confusion_key
 from streams.simulate.cars import COLOURS, MAKES
 from streams.simulate.plan import CityPlan
 from streams.simulate.plates import Car, Passage, misread
@@ -42,7 +42,7 @@ class Cameras:
         plate, key = car.plate, car.plate_key
         if self._misreading.random() < plan.misread_share:
             plate = misread(plate, plan.misread_lookalike_share, self._misreading)
-            key = fold(plate)
+            key = confusion_key(plate)
             confidence -= self._misreading.uniform(0.0, 0.2)
         value: dict[str, Any] = {
             "read_id": read_id,

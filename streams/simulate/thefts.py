@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from streams.core.plates import fold
+from streams.core.plates import confusion_key
 from streams.simulate.observed import THEFT_WINDOW_MIN, drawn
 from streams.simulate.plan import CityPlan
 from streams.simulate.plates import Car, mistyped
@@ -113,7 +113,7 @@ def listing(theft: Theft, plan: CityPlan, rng: random.Random) -> Iterator[tuple[
     for revision, (changed_at_ms, plate, status) in enumerate(steps):
         updated_at_ms = _copied_ms(changed_at_ms, plan)
         stamp_ms = max(stamp_ms, updated_at_ms) + rng.randrange(1, 3_000)
-        yield stamp_ms, fold(plate), _hit(theft, revision, updated_at_ms, plate, status)
+        yield stamp_ms, confusion_key(plate), _hit(theft, revision, updated_at_ms, plate, status)
 
 
 def _copied_ms(changed_at_ms: int, plan: CityPlan) -> int:

@@ -1,19 +1,19 @@
 """The ordinary agents: they count the records of the rare topics, once over all workers, and tally the shots.
 
 What a record counts as is judged by the broadcast state up to it, which every worker has. The joined topics have the
-batch agent instead (`batches`, `joining`).
+batch agent instead (`batches`, `partitions`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from streams import metrics
-from streams.core.counters.wire import tally_of_shot
-from streams.core.events import BROADCAST, SHOTS, Record, Refused, ShotAlert
+from streams.core.counters.events import tally_of_shot
+from streams.core.events import BROADCAST, SHOTS, InvalidRecord, Record, ShotAlert
 from streams.core.intake import Intake
 from streams.core.site import Site
-from streams.worker.broadcast import BroadcastReader
+from streams.worker import metrics
+from streams.worker.broadcast_reader import BroadcastReader
 from streams.worker.outputs import Outputs
 from streams.worker.records import core_record
 
@@ -72,10 +72,10 @@ async def _count(
     metrics.RECORDS.labels(record.topic, outcome).inc()
 
 
-def _why(record: Record, intake: Intake) -> Refused:
+def _why(record: Record, intake: Intake) -> InvalidRecord:
     """Why a record was refused: what it holds, or else that there were too many."""
     try:
         intake.admit(record)
-    except Refused as refused:
+    except InvalidRecord as refused:
         return refused
-    return Refused("limit", "alert_id", "as many shots may change already as are allowed; raise max_shots")
+    return InvalidRecord("limit", "alert_id", "as many shots may change already as are allowed; raise max_shots")

@@ -17,25 +17,25 @@ from typing import Final
 import faust
 from aiokafka.errors import KafkaError
 
-from streams.calibration import load_calibration
-from streams.connection import ANSWER_S_MAX, DENIED, answers, denied
 from streams.core.digest import answers_digest
 from streams.core.errors import RampwatchError
 from streams.core.events import JOINED, TALLIES
 from streams.core.site import Site
+from streams.kafka import permissions, topics
+from streams.kafka.connection import ANSWER_S_MAX, DENIED, answers, denied
+from streams.resources.calibration import load_calibration
 from streams.settings import Settings, cautions
-from streams.worker import permitted, topics
 from streams.worker.agents import declare_agents
-from streams.worker.batches import batch_transport
-from streams.worker.broadcast import BroadcastReader
-from streams.worker.counting import Counting
+from streams.worker.aiokafka_patch import take_plain
+from streams.worker.assigned_partitions import AssignedPartitions
+from streams.worker.batch_consumer import batch_transport
+from streams.worker.broadcast_reader import BroadcastReader
 from streams.worker.credentials import credentials
-from streams.worker.health import Pages, Pulse, serve
-from streams.worker.joining import Joining
+from streams.worker.health import Pages, ProgressMonitor, serve
 from streams.worker.outputs import DEAD_LETTER_BYTES_MAX, Outputs
 from streams.worker.partition import Source
-from streams.worker.plain_records import take_plain
 from streams.worker.rebuild import Recovery
+from streams.worker.spike_counters import CounterService
 
 _GRACE_S = 20.0
 """How long a stop may take; then the process ends itself, and its partitions are somebody else's."""
@@ -60,11 +60,11 @@ class WorkerError(RampwatchError):
 
 
 def build(
-    settings: Settings, site: Site, shared: Sequence[Source], data: str, pulse: Pulse
-) -> tuple[faust.App, Joining]:
+    settings: Settings, site: Site, shared: Sequence[Source], data: str, progress: ProgressMonitor
+) -> tuple[faust.App, AssignedPartitions]:
     """Return the Faust app of a worker and what it joins with; call it inside the running loop.
 
-    ``shared``: the partitions of the broadcast topics; ``data``: an empty folder of its own; ``pulse``: told
+    ``shared``: the partitions of the broadcast topics; ``data``: an empty folder of its own; ``progress``: told
     of progress.
     """
     app = faust.App(
@@ -92,21 +92,21 @@ def build(
         autodiscover=False,
     )
     calibration = load_calibration()
-    outputs = Outputs(app, settings, answers_digest(site, settings.join, calibration), pulse)
-    joining = Joining(site, settings.join, calibration, outputs, shared, settings.partitions)
+    outputs = Outputs(app, settings, answers_digest(site, settings.join, calibration), progress)
+    partitions = AssignedPartitions(site, settings.join, calibration, outputs, shared, settings.partitions)
     names = [settings.prefix + topic for topic in JOINED]
-    counting = Counting(settings, site, outputs.headers)
+    counting = CounterService(settings, site, outputs.headers)
     take_plain(names if settings.plain_records else ())
-    recovery = Recovery(settings, joining, outputs.headers, pulse)
+    recovery = Recovery(settings, partitions, outputs.headers, progress)
     # before the first agent is declared: declaring one builds the transport
-    app.transport = batch_transport(app, names, settings.prefix, joining, recovery, counting, pulse)
-    reader = BroadcastReader(settings, joining, pulse, loop=app.loop, beacon=app.beacon)
+    app.transport = batch_transport(app, names, settings.prefix, partitions, recovery, counting, progress)
+    reader = BroadcastReader(settings, partitions, progress, loop=app.loop, beacon=app.beacon)
     app.service(_given(reader))
     for name in (*names, settings.prefix + TALLIES):
         app.topics.add(app.topic(name, value_type=bytes, value_serializer="raw"))
-    declare_agents(app, settings.prefix, joining.intake, site, reader, outputs)
+    declare_agents(app, settings.prefix, partitions.intake, site, reader, outputs)
     app.finalize()
-    return app, joining
+    return app, partitions
 
 
 def _given(service: BroadcastReader) -> type[BroadcastReader]:
@@ -126,7 +126,7 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     """
     for caution in cautions(settings):
         log.warning(caution)
-    if lacking := await permitted.missing(settings, "worker"):
+    if lacking := await permissions.missing(settings, "worker"):
         raise WorkerError("the broker does not permit what a worker does:\n  " + "\n  ".join(lacking))
     faults = await topics.check(settings)
     if faults:
@@ -135,23 +135,27 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
     with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
-        pulse = Pulse(settings.stalled_after_ms)
-        app, joining = build(settings, site, await topics.broadcast_sources(settings), data, pulse)
-        _end_hard_where_hung(pulse)
+        progress = ProgressMonitor(settings.stalled_after_ms)
+        app, partitions = build(settings, site, await topics.broadcast_sources(settings), data, progress)
+        _end_hard_where_hung(progress)
         if settings.metrics_port:
-            _serve(settings, Pages(pulse, lambda: joining.is_ready))
-        error = await _work(app, settings, joining, pulse, ready)
-        is_stalled = pulse.is_stalled
+            _serve(settings, Pages(progress, lambda: partitions.is_ready))
+        error = await _work(app, settings, partitions, progress, ready)
+        is_stalled = progress.is_stalled
         _end_hard_after(_GRACE_S)
         await app.stop()
     if error is not None:
         raise WorkerError(_why(settings, error))
     if is_stalled:
-        raise WorkerError(f"no progress in {pulse.age_s:.0f} s though there is work; the partitions go to another")
+        raise WorkerError(f"no progress in {progress.age_s:.0f} s though there is work; the partitions go to another")
 
 
 async def _work(
-    app: faust.App, settings: Settings, joining: Joining, pulse: Pulse, ready: Callable[[], None]
+    app: faust.App,
+    settings: Settings,
+    partitions: AssignedPartitions,
+    progress: ProgressMonitor,
+    ready: Callable[[], None],
 ) -> BaseException | None:
     """Work until a signal comes, until nothing moves any more, or until something breaks: that is returned."""
     stop = asyncio.Event()
@@ -159,8 +163,8 @@ async def _work(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # a start may hang as well, where the broker goes away meanwhile
     starting = asyncio.ensure_future(app.start())
-    ends = {asyncio.ensure_future(end) for end in (stop.wait(), app.wait_until_stopped(), _stalled(settings, pulse))}
-    up = asyncio.ensure_future(joining.settled_in.wait())
+    ends = {asyncio.ensure_future(end) for end in (stop.wait(), app.wait_until_stopped(), _stalled(settings, progress))}
+    up = asyncio.ensure_future(partitions.first_assignment_ready.wait())
     waiting = {starting, up, *ends}
     while not ends & (done := (await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))[0]):
         waiting -= done
@@ -174,12 +178,12 @@ async def _work(
     return reason
 
 
-async def _stalled(settings: Settings, pulse: Pulse) -> None:
+async def _stalled(settings: Settings, progress: ProgressMonitor) -> None:
     """Return when the worker has had work, a broker that answers, and no progress for too long."""
-    while not (pulse.is_stalled and await answers(settings)):
-        if pulse.is_stalled:
-            log.warning("no progress in %.0f s, and the broker does not answer: waiting for it", pulse.age_s)
-            pulse.beat()
+    while not (progress.is_stalled and await answers(settings)):
+        if progress.is_stalled:
+            log.warning("no progress in %.0f s, and the broker does not answer: waiting for it", progress.age_s)
+            progress.mark()
         await asyncio.sleep(1)
 
 
@@ -201,13 +205,13 @@ def _serve(settings: Settings, pages: Pages) -> None:
         ) from None
 
 
-def _end_hard_where_hung(pulse: Pulse) -> None:
+def _end_hard_where_hung(progress: ProgressMonitor) -> None:
     """End the process if it stalls and does not even end itself: what would do that may be what hangs."""
 
     def watch() -> None:
-        while not pulse.is_stalled_for(ANSWER_S_MAX + _GRACE_S):
+        while not progress.is_stalled_for(ANSWER_S_MAX + _GRACE_S):
             time.sleep(1)
-        _end_hard(f"the worker hangs: no progress in {pulse.age_s:.0f} s; its partitions go to another")
+        _end_hard(f"the worker hangs: no progress in {progress.age_s:.0f} s; its partitions go to another")
 
     threading.Thread(target=watch, name="watchdog", daemon=True).start()
 

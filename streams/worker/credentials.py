@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import faust
 
-from streams.connection import tls
+from streams.kafka.connection import tls
 from streams.settings import Settings
 
 

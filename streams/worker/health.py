@@ -18,28 +18,28 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
-from streams import metrics
+from streams.worker import metrics
 
 _PAGES: Final = ("/metrics", "/health/live", "/health/ready")
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
-class Pulse:
+class ProgressMonitor:
     """When a worker last had progress, or none to make."""
 
     def __init__(self, stalled_after_ms: int) -> None:
         self._stalled_after_s = stalled_after_ms / 1000
-        self._beaten_s = time.monotonic()
+        self._marked_s = time.monotonic()
 
-    def beat(self) -> None:
+    def mark(self) -> None:
         """Note progress, or that there is none to make."""
-        self._beaten_s = time.monotonic()
+        self._marked_s = time.monotonic()
 
     @property
     def age_s(self) -> float:
         """How long ago that was."""
-        return time.monotonic() - self._beaten_s
+        return time.monotonic() - self._marked_s
 
     @property
     def is_stalled(self) -> bool:
@@ -54,8 +54,8 @@ class Pulse:
 class Pages:
     """What the worker's small web server answers."""
 
-    def __init__(self, pulse: Pulse, is_ready: Callable[[], bool]) -> None:
-        self._pulse = pulse
+    def __init__(self, progress: ProgressMonitor, is_ready: Callable[[], bool]) -> None:
+        self._progress = progress
         self._is_ready = is_ready
         self._metrics = make_wsgi_app(metrics.REGISTRY)
 
@@ -63,8 +63,8 @@ class Pages:
         """Answer one question; a WSGI application."""
         path = environ.get("PATH_INFO", "")
         if path == "/health/live":
-            told = {"alive": not self._pulse.is_stalled, "seconds_since_progress": round(self._pulse.age_s, 1)}
-            return _answer(start_response, told, not self._pulse.is_stalled)
+            told = {"alive": not self._progress.is_stalled, "seconds_since_progress": round(self._progress.age_s, 1)}
+            return _answer(start_response, told, not self._progress.is_stalled)
         if path == "/health/ready":
             return _answer(start_response, {"ready": self._is_ready()}, self._is_ready())
         if path == "/metrics":

@@ -10,17 +10,17 @@ from typing import Any, Final, NamedTuple
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
-from streams.connection import DENIED
-from streams.core.counters.wire import Tally, tally_key
-from streams.core.deadletters import dead_letter_headers, dead_letter_key
-from streams.core.events import DEAD_LETTERS, ENCODER, FORWARDED_HEADER, TALLIES, Record, Refused
+from streams.core.counters.events import Tally, tally_key
+from streams.core.dead_letters import dead_letter_headers, dead_letter_key
+from streams.core.events import DEAD_LETTERS, ENCODER, FORWARDED_HEADER, TALLIES, InvalidRecord, Record
+from streams.kafka.connection import DENIED
 from streams.settings import Settings
-from streams.worker.health import Pulse
+from streams.worker.health import ProgressMonitor
 from streams.worker.records import STAMP_HEADER
 
 DEAD_LETTER_BYTES_MAX: Final = 16 * 2**20
 """Of a record's own bytes. A record larger than its topic takes came compressed, and so does its dead letter."""
-TOO_LARGE: Final = Refused(
+TOO_LARGE: Final = InvalidRecord(
     "limit", "", "lies on a wrong partition and is too large to be sent on; key records by their plate key"
 )
 DIGEST_HEADER: Final = "rampwatch-digest"
@@ -55,19 +55,19 @@ class Sending(NamedTuple):
 class Outputs:
     """Publishes what could not be used here; every call returns when the broker has it."""
 
-    def __init__(self, app: Any, settings: Settings, digest: str, pulse: Pulse) -> None:  # noqa: ANN401 - Faust has no types
+    def __init__(self, app: Any, settings: Settings, digest: str, progress: ProgressMonitor) -> None:  # noqa: ANN401 - Faust has no types
         self._app = app
         self.prefix: Final = settings.prefix
-        self._pulse = pulse
+        self._progress = progress
         self.headers: Final = {DIGEST_HEADER: digest.encode()}
         if settings.prefix:
             self.headers["rampwatch-replay"] = settings.prefix.encode()
 
-    async def dead_letters(self, refusals: Sequence[tuple[Record, Refused]]) -> None:
+    async def dead_letters(self, refusals: Sequence[tuple[Record, InvalidRecord]]) -> None:
         """Publish records that could not be used, as they came; tries until the broker has them."""
         await self._send(self._dead_letter(record, refused) for record, refused in refusals)
 
-    def _dead_letter(self, record: Record, refused: Refused) -> Sending:
+    def _dead_letter(self, record: Record, refused: InvalidRecord) -> Sending:
         headers = self.headers | _as_bytes(record, refused)
         return Sending(self.prefix + DEAD_LETTERS, dead_letter_key(record).encode(), _kept(record), None, headers)
 
@@ -147,7 +147,7 @@ class Outputs:
             if isinstance(error, DENIED):
                 raise error
             log.warning("the broker takes not everything now (%s); trying again", type(error).__name__)
-            self._pulse.beat()
+            self._progress.mark()
             await asyncio.sleep(_AGAIN_S)
             return
 
@@ -156,7 +156,7 @@ def _kept(record: Record) -> bytes:
     return (record.value or b"")[:DEAD_LETTER_BYTES_MAX]
 
 
-def _as_bytes(record: Record, refused: Refused) -> dict[str, bytes]:
+def _as_bytes(record: Record, refused: InvalidRecord) -> dict[str, bytes]:
     headers = dead_letter_headers(record, refused)
     size = len(record.value or b"")
     if size > DEAD_LETTER_BYTES_MAX:

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from streams import metrics
 from streams.core.engine import Engine
 from streams.core.events import ENCODER
 from streams.core.windows import Watermark
-from streams.worker.fencing import FencedWriter, Saying
+from streams.worker import metrics
+from streams.worker.fenced_writer import FencedWriter, OutboundRecord
 
 Source = tuple[str, int]
 """A topic, without its prefix, and a partition of it."""
@@ -36,18 +36,18 @@ class Partition:
         writer: FencedWriter,
         incidents: str,
         noted_ends: Mapping[Source, int],
-        judged_to_ms: int,
+        finalized_through_ms: int,
     ) -> None:
         """Begin silent.
 
         ``incidents``: the topic of what it says; ``noted_ends``: of all inputs, when it was taken over;
-        ``judged_to_ms``: the watermark committed by then.
+        ``finalized_through_ms``: the watermark committed by then.
         """
         self.number: Final = number
         self.engine: Final = engine
         self.watermark: Final = watermark
         self.writer: Final = writer
-        self.settled_ms = judged_to_ms
+        self.committable_watermark_ms = finalized_through_ms
         """The watermark up to which all that differs is published: what a commit may say."""
         self.is_live = False
         """Whether what was read before has been read again, so that it may speak."""
@@ -75,13 +75,15 @@ class Partition:
             self.reached(source, position)
 
     async def publish(self) -> None:
-        """Say what differs, then let go of what nobody needs any more; raises `WriterLost`."""
+        """Say what differs, then let go of what nobody needs any more; raises `ProducerFencedError`."""
         changed = self.engine.changes(only_new=self.is_behind)
         if changed:
             topic, number = self._incidents, self.number
-            await self.writer.say([Saying(topic, i.incident_id, ENCODER.encode(i), number) for i in changed])
+            await self.writer.publish(
+                [OutboundRecord(topic, i.incident_id, ENCODER.encode(i), number) for i in changed]
+            )
             for incident in changed:
                 metrics.INCIDENTS.labels(incident.status).inc()
         if not self.is_behind:
             self.engine.release(self.watermark.value_ms)
-            self.settled_ms = max(self.settled_ms, self.watermark.value_ms)
+            self.committable_watermark_ms = max(self.committable_watermark_ms, self.watermark.value_ms)

@@ -18,17 +18,17 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams import metrics
-from streams.connection import connection
 from streams.core.errors import RampwatchError
-from streams.core.events import HITS, INCIDENTS, JOINED, READS, LinkedIncident, Refused
+from streams.core.events import HITS, INCIDENTS, JOINED, READS, InvalidRecord, LinkedIncident
 from streams.core.rules import JoinRules
 from streams.core.windows import NEVER
+from streams.kafka.connection import connection
 from streams.settings import Settings
-from streams.worker.commits import Committed, committed
-from streams.worker.fencing import FencedWriter
-from streams.worker.health import Pulse
-from streams.worker.joining import Joining, Said
+from streams.worker import metrics
+from streams.worker.assigned_partitions import AssignedPartitions, Said
+from streams.worker.committed_offsets import Committed, committed
+from streams.worker.fenced_writer import FencedWriter
+from streams.worker.health import ProgressMonitor
 from streams.worker.outputs import DIGEST_HEADER
 from streams.worker.partition import Partition, Source
 from streams.worker.records import Batch
@@ -63,23 +63,23 @@ class Rebuild:
     def __init__(
         self,
         settings: Settings,
-        joining: Joining,
+        partitions: AssignedPartitions,
         numbers: Iterable[int],
         committed: Mapping[TopicPartition, Committed],
         headers: Mapping[str, bytes],
-        pulse: Pulse,
+        progress: ProgressMonitor,
     ) -> None:
         """``committed``: where the group goes on; ``headers``: of the incidents published from now on."""
         self._settings = settings
-        self._joining = joining
+        self._assigned = partitions
         self._numbers = sorted(numbers)
         self._committed = committed
         self._headers = headers
         self._writers: dict[int, FencedWriter] = {}
         self._begin: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        self._pulse = pulse
-        self._fed = _Progress(len(self._numbers), pulse)
+        self._progress = progress
+        self._fed = _Progress(len(self._numbers), progress)
 
     async def run(self, ready: Ready) -> None:
         """Rebuild the partitions, some at a time, and call ``ready`` for each; raises `KafkaError`."""
@@ -122,32 +122,32 @@ class Rebuild:
 
     async def _note_ends(self, consumer: Any) -> None:  # noqa: ANN401 - aiokafka has no types
         joined = [self._tp(topic, number) for topic in JOINED for number in self._numbers]
-        shared = [self._tp(topic, number) for topic, number in self._joining.shared]
+        shared = [self._tp(topic, number) for topic, number in self._assigned.shared]
         self._ends = await consumer.end_offsets(joined + shared)
         self._begin = await consumer.beginning_offsets(joined + shared)
 
     async def _begin_silent(self) -> list[Partition]:
         async with self._consumer("read_committed") as consumer:
             said = await self._read_back(consumer)
-        async with self._joining.lock:
+        async with self._assigned.lock:
             return [
-                self._joining.begin(
+                self._assigned.begin(
                     number,
                     self._writers.pop(number),
                     self._behind(number),
-                    self._judged_to_ms(number),
+                    self._finalized_through_ms(number),
                     said[number].values(),
                 )
                 for number in self._numbers
             ]
 
-    def _judged_to_ms(self, number: int) -> int:
+    def _finalized_through_ms(self, number: int) -> int:
         places = [self._committed.get(self._tp(topic, number)) for topic in JOINED]
         return max((place.watermark_ms for place in places if place), default=NEVER)
 
     def _behind(self, number: int) -> dict[Source, int]:
         """The noted ends of all inputs of a partition that have more than is known when it goes on."""
-        shared = {tp: self._begin[tp] for tp in (self._tp(*source) for source in self._joining.shared)}
+        shared = {tp: self._begin[tp] for tp in (self._tp(*source) for source in self._assigned.shared)}
         return {
             self._source(tp): self._ends[tp]
             for tp, position in (self._positions(number) | shared).items()
@@ -173,7 +173,7 @@ class Rebuild:
         tps = {self._tp(INCIDENTS, number): 0 for number in self._numbers}
         said: dict[int, dict[str, Said]] = {number: {} for number in self._numbers}
         async for tp, rows in _batches(consumer, tps, await consumer.end_offsets(list(tps))):
-            self._pulse.beat()
+            self._progress.mark()
             for incident, digest in filter(None, map(_incident, rows)):
                 before = said[tp.partition].get(incident.incident_id)
                 if before is None or incident.revision >= before[0].revision:
@@ -200,9 +200,9 @@ class Rebuild:
         since = {tp: self._begin[tp] for tp in until}
         if self._settings.prefix:
             return since  # the broker's index of times knows its own stamps only
-        rules = self._joining.rules
+        rules = self._assigned.rules
         back_ms = horizons_ms(rules)[topic] + rules.max_future_skew_ms
-        judged_ms = {tp: self._judged_to_ms(tp.partition) for tp in until}
+        judged_ms = {tp: self._finalized_through_ms(tp.partition) for tp in until}
         times_ms = {tp: max(0, at_ms - back_ms) for tp, at_ms in judged_ms.items() if at_ms > NEVER}
         found = await consumer.offsets_for_times(times_ms) if times_ms else {}
         return since | {tp: place.offset if place else until[tp] for tp, place in found.items()}
@@ -211,14 +211,14 @@ class Rebuild:
         if not rows:
             return
         batch = Batch(self._settings.prefix, tp.topic, tp.partition, rows)
-        reads = self._joining.door.reads(batch)
+        reads = self._assigned.door.reads(batch)
         if reads is not None:
             partition.engine.join_reads(reads)
             partition.watermark.seen(self._source(tp), max(reads.stamps_ms))
             return
         records = batch.records()
-        for admitted in self._joining.door.sort(partition.number, records).admitted:
-            with suppress(Refused):  # it has its dead letter
+        for admitted in self._assigned.door.sort(partition.number, records).admitted:
+            with suppress(InvalidRecord):  # it has its dead letter
                 partition.engine.join(admitted)
         partition.watermark.seen(self._source(tp), max(record.stamp_ms for record in records))
 
@@ -281,12 +281,18 @@ def _incident(row: Any) -> tuple[LinkedIncident, bytes | None] | None:  # noqa: 
 class Recovery:
     """Where the group goes on, and how what it knew is found again."""
 
-    def __init__(self, settings: Settings, joining: Joining, headers: Mapping[str, bytes], pulse: Pulse) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        partitions: AssignedPartitions,
+        headers: Mapping[str, bytes],
+        progress: ProgressMonitor,
+    ) -> None:
         """``headers``: of the incidents that are published."""
         self._settings = settings
-        self._joining = joining
+        self._assigned = partitions
         self._headers = headers
-        self._pulse = pulse
+        self._progress = progress
 
     async def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Return what the group has committed; raises `KafkaError`."""
@@ -294,21 +300,21 @@ class Recovery:
 
     async def take_over(self, numbers: set[int], places: Mapping[TopicPartition, Committed], ready: Ready) -> None:
         """Rebuild partitions, and call ``ready`` for each that may be read on; raises `KafkaError`."""
-        await Rebuild(self._settings, self._joining, numbers, places, self._headers, self._pulse).run(ready)
+        await Rebuild(self._settings, self._assigned, numbers, places, self._headers, self._progress).run(ready)
 
 
 class _Progress:
     """Says now and then how far the rebuilding is, and that it goes on."""
 
-    def __init__(self, partitions: int, pulse: Pulse) -> None:
-        self._pulse = pulse
+    def __init__(self, partitions: int, progress: ProgressMonitor) -> None:
+        self._progress = progress
         self._partitions = partitions
         self._done = 0
         self._began_s = self._told_s = asyncio.get_running_loop().time()
 
     def count(self, topic: str, records: int) -> None:
         self._done += records
-        self._pulse.beat()
+        self._progress.mark()
         metrics.REBUILT.labels(topic).inc(records)
         now_s = asyncio.get_running_loop().time()
         if now_s - self._told_s >= _TELL_EVERY_S:

@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
-from kafka.driving import STAMP_HEADER, await_handled, eventually, topics_of, worker
 
 from streams.bench.traffic import read_of
-from streams.broker import LocalBroker
 from streams.core.events import READS
 from streams.core.plates import plate_key
-from streams.sites import load_site
+from streams.local_broker.broker import LocalBroker
+from streams.resources.sites import load_site
+from tests.kafka.driving import STAMP_HEADER, await_handled, eventually, topics_of, worker
 
 READS_OF_A_DAY = 20 * 86_400
 PROCESSES = 2

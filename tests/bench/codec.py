@@ -17,7 +17,7 @@ import msgspec
 import orjson
 
 from streams.core.events import READS, PlateRead, decode
-from streams.shipped import shipped
+from streams.resources.paths import resource_path
 
 READ = (
     b'{"read_id":"r-0123456789abcd","plate":"XQ12345","region":"US-CT","captured_at_ms":1780697413000,'
@@ -41,7 +41,9 @@ class FaustRead(faust.Record, validation=True):
 
 
 def candidates() -> dict[str, Callable[[bytes], object]]:
-    schema = jsonschema_rs.validator_for(orjson.loads(shipped("schemas", "ramp-plate-reads.schema.json").read_bytes()))
+    schema = jsonschema_rs.validator_for(
+        orjson.loads(resource_path("schemas", "ramp-plate-reads.schema.json").read_bytes())
+    )
     struct = msgspec.json.Decoder(PlateRead).decode
 
     def checked_by_schema(raw: bytes) -> object:

@@ -15,8 +15,8 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from .run import run
-from .telling import Plan, Report, as_object, lines
+from tests.chaos.run import run
+from tests.chaos.telling import Plan, Report, as_object, lines
 
 app = App(
     name="chaos",

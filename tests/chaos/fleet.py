@@ -1,6 +1,6 @@
 """Worker processes and who looks after them: what ends is replaced, as a service manager would.
 
-Each runs under a guard (streams/broker_guard.py), so that none outlives this process, however it ends.
+Each runs under a guard (streams/local_broker/guard.py), so that none outlives this process, however it ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from streams.broker_guard import GuardedProcess
+from streams.local_broker.guard import GuardedProcess
 from streams.settings import Settings, as_environment
 
 LOOK_EVERY_S = 0.1

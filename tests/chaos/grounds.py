@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from simulation.oracle import Court
-from simulation.records import HITS, READS, SHOTS, Record, Value, plate_key
+from tests.simulation.oracle import Court
+from tests.simulation.records import HITS, READS, SHOTS, Record, Value, plate_key
 
 # What a sighting repeats of its read, by the read's name for it.
 OF_THE_READ = {name: name for name in ("ramp_id", "captured_at_ms", "confidence", "region", "make", "colour")}

@@ -15,12 +15,11 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from simulation.oracle import Court, Verdict, differences, judge
-from simulation.records import TOPICS, Value
-
-from .grounds import ungrounded
-from .rows import WORKER_HEADER, Row
-from .strays import line, without_strays
+from tests.chaos.grounds import ungrounded
+from tests.chaos.rows import WORKER_HEADER, Row
+from tests.chaos.strays import line, without_strays
+from tests.simulation.oracle import Court, Verdict, differences, judge
+from tests.simulation.records import TOPICS, Value
 
 ALWAYS_COUNTED = ("repeats", "revisions left out", "revisions that change nothing", "dead letters repeated")
 
@@ -102,7 +101,7 @@ def _court(archive: dict[str, list[Value]], site: Value, join: Value) -> Court:
     court = Court(site, join)
     for topic, lines in archive.items():
         for index, said in enumerate(lines):
-            court.hear(topic, index, said)
+            court.apply_broadcast(topic, index, said)
     return court
 
 

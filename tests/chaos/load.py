@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from simulation.aftermath import with_aftermath
-from simulation.ground import MINUTE_MS, Ground, settings
-from simulation.oracle import incident_id
-from simulation.records import ACTIONS, HITS, READS, SHOTS, Value, normalised, plate_key
-from simulation.worlds import ORIGIN_MS, PLATES, UNLISTED, World, world
+from tests.simulation.aftermath import with_aftermath
+from tests.simulation.ground import MINUTE_MS, Ground, settings
+from tests.simulation.oracle import incident_id
+from tests.simulation.records import ACTIONS, HITS, READS, SHOTS, Value, normalised, plate_key
+from tests.simulation.worlds import ORIGIN_MS, PLATES, UNLISTED, World, world
 
 # Marks of worlds on plates: none that cameras confuse, so that two worlds never share a key.
 LETTERS = "ACEFHJKLMNPRTUVWXY3479"

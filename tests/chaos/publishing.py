@@ -13,8 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.settings import Settings
-
-from .load import Sent
+from tests.chaos.load import Sent
 
 TRIED_AGAIN_AFTER_S = 0.2
 SAY_EVERY_S = 10.0

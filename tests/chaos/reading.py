@@ -12,15 +12,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.broker import LocalBroker
 from streams.core.events import DEAD_LETTERS, INCIDENTS, INPUTS
+from streams.kafka import topics
+from streams.local_broker.broker import LocalBroker
 from streams.settings import Settings
-from streams.worker import topics
+from tests.chaos.judging import Log
+from tests.chaos.rows import Row
 
-from .judging import Log
-from .rows import Row
-
-ASK_EVERY_S = 0.5
+QUERY_EVERY_S = 0.5
 POLL_MS = 200
 READ_S_MAX = 120.0
 
@@ -52,7 +51,7 @@ async def until_quiet(settings: Settings, quiet_s: float, wait_s_max: float) -> 
             quiet_since_s, before = loop.time(), ends
         elif loop.time() - quiet_since_s > quiet_s:
             return ""
-        await asyncio.sleep(ASK_EVERY_S)
+        await asyncio.sleep(QUERY_EVERY_S)
     return "; ".join(behind) or "there is no end to what is published"
 
 

@@ -14,18 +14,17 @@ from pathlib import Path
 
 import msgspec
 
-from streams.broker import LocalBroker
 from streams.core.rules import JoinRules
+from streams.kafka import topics
+from streams.local_broker.broker import LocalBroker
 from streams.settings import Settings
-from streams.worker import topics
-
-from .fleet import Fleet
-from .judging import judged
-from .load import ground, join_settings, load
-from .publishing import Publisher
-from .reading import read_log, until_quiet
-from .schedule import SESSION_TIMEOUT_MS, Fault, load_lasts_s
-from .telling import Plan, Report
+from tests.chaos.fleet import Fleet
+from tests.chaos.judging import judged
+from tests.chaos.load import ground, join_settings, load
+from tests.chaos.publishing import Publisher
+from tests.chaos.reading import read_log, until_quiet
+from tests.chaos.schedule import SESSION_TIMEOUT_MS, Fault, load_lasts_s
+from tests.chaos.telling import Plan, Report
 
 Say = Callable[[str], None]
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 from collections import Counter
 
-from simulation.oracle import Court
-from simulation.records import HITS, READS, Value, accepted_or_reason
-
-from streams.partitioning import partition_of
-
-from .rows import Row
+from streams.kafka.partitioner import partition_of
+from tests.chaos.rows import Row
+from tests.simulation.oracle import Court
+from tests.simulation.records import HITS, READS, Value, accepted_or_reason
 
 FORWARDED_HEADER = "rampwatch-forwarded"
 

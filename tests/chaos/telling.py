@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .judging import Judgement
-from .schedule import Fault, schedule
+from tests.chaos.judging import Judgement
+from tests.chaos.schedule import Fault, schedule
 
 SENTENCES_SHOWN = 10
 

@@ -11,21 +11,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from simulation.records import TOPICS
 
-from streams.core.deadletters import dead_letter_headers, dead_letter_key
-from streams.core.events import ENCODER, Record, Refused
+from streams.core.dead_letters import dead_letter_headers, dead_letter_key
+from streams.core.events import ENCODER, InvalidRecord, Record
 from streams.core.intake import Intake
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.site import read_site
-from streams.partitioning import partition_of
-from streams.replay.fold import Fold
-
-from .judging import Judgement, Log, judged
-from .load import Sent, ground, join_settings, load
-from .rows import WORKER_HEADER, Row
-from .strays import FORWARDED_HEADER
+from streams.kafka.partitioner import partition_of
+from streams.replay.run import Fold
+from tests.chaos.judging import Judgement, Log, judged
+from tests.chaos.load import Sent, ground, join_settings, load
+from tests.chaos.rows import WORKER_HEADER, Row
+from tests.chaos.strays import FORWARDED_HEADER
+from tests.simulation.records import TOPICS
 
 PARTITIONS = 4
 BEGIN_MS = 1_780_000_000_000
@@ -63,7 +62,7 @@ class _Run:
         """The partition where a record can be used; its own where it cannot."""
         try:
             admitted = self.intake.admit(Record(row.topic, row.partition, row.offset, row.stamp_ms, row.value))
-        except Refused:
+        except InvalidRecord:
             return row.partition
         return partition_of(admitted.plate_key, PARTITIONS) if admitted.plate_key else row.partition
 

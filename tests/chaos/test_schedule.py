@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .schedule import SESSION_TIMEOUT_MS, load_lasts_s, schedule
+from tests.chaos.schedule import SESSION_TIMEOUT_MS, load_lasts_s, schedule
 
 
 def test_a_schedule_is_a_function_of_its_seed() -> None:

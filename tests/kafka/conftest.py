@@ -16,8 +16,8 @@ from typing import NoReturn
 
 import pytest
 
-from streams.broker import BrokerUnavailable, LocalBroker
-from streams.broker_jars import java, kafka_jars
+from streams.local_broker.broker import BrokerUnavailable, LocalBroker
+from streams.local_broker.jars import java, kafka_jars
 
 HERE = Path(__file__).parent
 

@@ -28,13 +28,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.core.events import COUNTED, DEAD_LETTERS, INCIDENTS, INPUTS
 from streams.core.rules import JoinRules
+from streams.kafka import topics
 from streams.replay.archive import line_with, read_archive
 from streams.replay.compare import differences
-from streams.replay.fold import replay
 from streams.replay.player import Playable, play
+from streams.replay.run import replay
+from streams.resources.sites import load_site
 from streams.settings import Settings, as_environment
-from streams.sites import load_site
-from streams.worker import topics
 
 WAIT_S_MAX = 60.0
 STOP_S_MAX = 20.0

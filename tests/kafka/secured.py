@@ -21,12 +21,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 from cryptography.hazmat.primitives import serialization
 
-from streams.acls import Right, user_of
-from streams.broker import Extra, LocalBroker
-from streams.secret import Secret
-from streams.settings import Settings
-
-from .driving import WAIT_S_MAX, free_port
+from streams.kafka.acls import Right, user_of
+from streams.local_broker.broker import Extra, LocalBroker
+from streams.settings import Secret, Settings
+from tests.kafka.driving import WAIT_S_MAX, free_port
 
 COMPONENTS: Final = ("worker", "topics", "shots", "hits", "reads", "console", "replay", "archive", "demo")
 PLAIN_USER: Final = "plain-user"

@@ -7,8 +7,8 @@ import subprocess
 import msgspec
 import pytest
 
-from streams.bench.run import YARDSTICKS, Figures
-from streams.broker import LocalBroker
+from streams.bench.run import BASELINES, Figures
+from streams.local_broker.broker import LocalBroker
 from tests.kafka.conftest import GivenBroker
 from tests.kafka.driving import COMMAND, environment, topic_names
 
@@ -41,7 +41,7 @@ def test_a_quick_bench_measures_everything_and_leaves_nothing_behind(broker: Loc
     assert figures.stock_faust_per_s is not None
     assert figures.worker_per_s > figures.stock_faust_per_s
     assert figures.ratios["worker_of_bare"] == pytest.approx(told["worker_per_s"] / told["bare_per_s"])
-    assert figures.ratios.keys() == YARDSTICKS.keys()
+    assert figures.ratios.keys() == BASELINES.keys()
     for name in P99_MS:
         assert 0.1 < told[name] < 30_000, name
     assert 10 < figures.bytes_per_read < 200

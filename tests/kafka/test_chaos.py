@@ -9,8 +9,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from chaos.run import run
-from chaos.telling import Plan, lines
+
+from tests.chaos.run import run
+from tests.chaos.telling import Plan, lines
 
 FAULTS = 5
 

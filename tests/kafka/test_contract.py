@@ -15,20 +15,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from simulation.oracle import Verdict, differences, judge, outcome_differences
-from simulation.worlds import world, write_archive
 
-from streams.broker import LocalBroker
-from streams.core.events import PlateRead, Record, Refused, VehicleHit, decode
+from streams.core.events import InvalidRecord, PlateRead, Record, VehicleHit, decode
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
+from streams.local_broker.broker import LocalBroker
 from streams.replay.archive import read_archive
-from streams.replay.fold import replay
 from streams.replay.player import Playable
-from streams.sites import load_site
-
-from .conftest import GivenBroker
-from .driving import (
+from streams.replay.run import replay
+from streams.resources.sites import load_site
+from tests.kafka.conftest import GivenBroker
+from tests.kafka.driving import (
     await_handled,
     dead_letters,
     eventually,
@@ -39,6 +36,8 @@ from .driving import (
     topics_of,
     worker,
 )
+from tests.simulation.oracle import Verdict, differences, judge, outcome_differences
+from tests.simulation.worlds import world, write_archive
 
 SEEDS = (3, 57, 101)
 PARTITIONS = 12
@@ -57,7 +56,7 @@ def key_of(record: Record) -> str:
     try:
         event = decode(record.topic, record.value)
         return plate_key(event.plate) if isinstance(event, PlateRead | VehicleHit) else ""
-    except Refused:
+    except InvalidRecord:
         return ""
 
 

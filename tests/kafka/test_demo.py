@@ -13,12 +13,11 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from streams.broker import LocalBroker
 from streams.core.events import INCIDENTS, LinkedIncident
+from streams.local_broker.broker import LocalBroker
 from streams.schemas import schema_of
-
-from .conftest import GivenBroker
-from .driving import COMMAND, STOP_S_MAX, WAIT_S_MAX, environment, eventually, topic_names
+from tests.kafka.conftest import GivenBroker
+from tests.kafka.driving import COMMAND, STOP_S_MAX, WAIT_S_MAX, environment, eventually, topic_names
 
 Broker = LocalBroker | GivenBroker
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from streams.broker import LocalBroker
 from streams.core.events import INPUTS, SHOTS
+from streams.importers.kansas_city import load_activations
+from streams.local_broker.broker import LocalBroker
 from streams.replay.player import Playable
+from streams.resources.sites import load_site
 from streams.simulate.city import simulate
-from streams.simulate.kansas_city import load_activations
 from streams.simulate.plan import CityPlan
-from streams.sites import load_site
+from tests.kafka.conftest import GivenBroker
+from tests.kafka.driving import await_handled, publish, refusals, replayed, sums, topics_of, worker
+from tests.paths import SHARED
 
-from .conftest import GivenBroker
-from .driving import await_handled, publish, refusals, replayed, sums, topics_of, worker
-
-ACTIVATIONS = Path(__file__).parents[2].parent / "shared" / "data" / "kansas-city" / "activations.csv"
+ACTIVATIONS = SHARED / "data" / "kansas-city" / "activations.csv"
 ROWS = 9_649
 HOUR_MS = 3_600_000
 

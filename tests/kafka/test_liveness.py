@@ -10,12 +10,11 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from streams.broker import LocalBroker
 from streams.core.events import HITS, INCIDENTS, JOINED, READS
+from streams.local_broker.broker import LocalBroker
 from streams.replay.player import Playable
-
-from .conftest import GivenBroker
-from .driving import (
+from tests.kafka.conftest import GivenBroker
+from tests.kafka.driving import (
     STAMP_HEADER,
     Worker,
     await_handled,
@@ -27,7 +26,7 @@ from .driving import (
     topics_of,
     worker,
 )
-from .test_worker import EVENING_MS, HOUR_MS, pair, pair_id
+from tests.kafka.test_worker import EVENING_MS, HOUR_MS, pair, pair_id
 
 Broker = LocalBroker | GivenBroker
 STALLED_AFTER_S = 4.0

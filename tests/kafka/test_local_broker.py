@@ -17,11 +17,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from streams.broker import BrokerUnavailable, LocalBroker
+from streams.local_broker.broker import BrokerUnavailable, LocalBroker
+from tests.kafka.conftest import GivenBroker
+from tests.paths import ROOT
 
-from .conftest import GivenBroker
-
-ROOT = Path(__file__).parents[2]
 WAIT_S_MAX = 60.0
 
 # The stamp a producer claims for its records: 2001, so that nobody takes it for the broker's.
@@ -122,7 +121,7 @@ def test_a_killed_broker_comes_back_at_its_address_with_its_records(own_broker: 
 RUN_BROKER = """
 import sys
 from pathlib import Path
-from streams.broker import run_broker
+from streams.local_broker.broker import run_broker
 run_broker(None, Path(sys.argv[1]), lambda line: print(line, flush=True))
 """
 
@@ -143,7 +142,7 @@ def test_the_command_ends_in_order_when_asked_and_the_data_serve_the_next_start(
 
 
 START_AND_WAIT = """
-from streams.broker import LocalBroker
+from streams.local_broker.broker import LocalBroker
 broker = LocalBroker.start()
 print(broker.pid, broker.data, flush=True)
 input()

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker import LocalBroker
+from streams.local_broker.broker import LocalBroker
+from tests.kafka.conftest import GivenBroker
+from tests.paths import ROOT
 
-from .conftest import GivenBroker
-
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
 PORT = "29092"
 WAIT_S_MAX = 60.0
 

@@ -6,12 +6,11 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-from streams.broker import LocalBroker
 from streams.core.events import DEAD_LETTERS, HITS, READS, SHOTS
+from streams.local_broker.broker import LocalBroker
 from streams.replay.player import Playable
-
-from .conftest import GivenBroker
-from .driving import await_handled, eventually, members_of, publish, read_topic, topics_of, worker
+from tests.kafka.conftest import GivenBroker
+from tests.kafka.driving import await_handled, eventually, members_of, publish, read_topic, topics_of, worker
 
 AT_MS = 1_780_000_000_000
 CHUNKS_MIN = 5

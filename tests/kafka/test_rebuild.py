@@ -9,12 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.broker import LocalBroker
 from streams.core.events import HITS, INCIDENTS, READS, SHOTS
-
-from .conftest import GivenBroker
-from .driving import await_handled, eventually, last_incidents, publish, read_topic, replayed, topics_of, worker
-from .test_worker import EVENING_MS, MINUTE_MS, pair, pair_id, playable, world
+from streams.local_broker.broker import LocalBroker
+from tests.kafka.conftest import GivenBroker
+from tests.kafka.driving import (
+    await_handled,
+    eventually,
+    last_incidents,
+    publish,
+    read_topic,
+    replayed,
+    topics_of,
+    worker,
+)
+from tests.kafka.test_worker import EVENING_MS, MINUTE_MS, pair, pair_id, playable, world
 
 Broker = LocalBroker | GivenBroker
 HOUR_MS = 60 * MINUTE_MS

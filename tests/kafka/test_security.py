@@ -17,15 +17,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams.acls import Right, rights, user_of
-from streams.connection import BrokerError, connection, started, told_plainly
 from streams.core.events import ACTIONS, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, READS, SHOTS
+from streams.kafka import permissions, topics
+from streams.kafka.acls import Right, rights, user_of
+from streams.kafka.connection import BrokerError, access_errors_explained, connection, started
 from streams.replay.player import Playable, play
-from streams.secret import Secret
-from streams.settings import Settings
-from streams.worker import permitted, topics
-
-from .driving import (
+from streams.settings import Secret, Settings
+from tests.kafka.driving import (
     WAIT_S_MAX,
     access,
     await_handled,
@@ -37,8 +35,17 @@ from .driving import (
     topics_of,
     worker,
 )
-from .secured import CERTIFIED_USER, PLAIN_USER, SHORT_USER, WRONG, Secured, all_secrets, changed, secured_broker
-from .test_worker import EVENING_MS, pair, pair_id, playable, unusable
+from tests.kafka.secured import (
+    CERTIFIED_USER,
+    PLAIN_USER,
+    SHORT_USER,
+    WRONG,
+    Secured,
+    all_secrets,
+    changed,
+    secured_broker,
+)
+from tests.kafka.test_worker import EVENING_MS, pair, pair_id, playable, unusable
 
 WAYS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "unencrypted", "certificate")
 FEW = {"partitions": 2}
@@ -173,7 +180,7 @@ async def reads(settings: Settings, topic: str) -> int:
     consumer = AIOKafkaConsumer(settings.prefix + topic, **connection(settings), **options)
     await started(consumer, settings)
     try:
-        with told_plainly(settings):
+        with access_errors_explained(settings):
             rows = await consumer.getmany(timeout_ms=20_000)
     finally:
         await consumer.stop()
@@ -228,7 +235,7 @@ def test_each_right_that_a_worker_lacks_is_told_before_it_begins(secured: Secure
     secured.grant(rights(settings, "worker"))
 
     def lacking() -> list[str]:
-        return asyncio.run(permitted.missing(settings, "worker"))
+        return asyncio.run(permissions.missing(settings, "worker"))
 
     with topics_of(secured.broker.address, prefix):
         # a topic that the broker does not know yet is another sentence

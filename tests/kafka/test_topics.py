@@ -10,7 +10,6 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams.broker import LocalBroker
 from streams.core.events import (
     ACTIONS,
     ALERTS,
@@ -23,11 +22,11 @@ from streams.core.events import (
     SHOTS,
     TALLIES,
 )
+from streams.kafka import topics
+from streams.local_broker.broker import LocalBroker
 from streams.settings import Settings
-from streams.worker import topics
-
-from .conftest import GivenBroker
-from .driving import eventually, free_port, rampwatch, topics_of
+from tests.kafka.conftest import GivenBroker
+from tests.kafka.driving import eventually, free_port, rampwatch, topics_of
 
 Broker = LocalBroker | GivenBroker
 Wrong = Callable[[Settings], None]

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from streams.broker import LocalBroker
 from streams.core.events import (
     ACTIONS,
     DEAD_LETTERS,
@@ -26,14 +25,14 @@ from streams.core.events import (
 )
 from streams.core.incidents import incident_id
 from streams.core.plates import plate_key
+from streams.local_broker.broker import LocalBroker
 from streams.replay.player import Playable
+from streams.resources.sites import load_site
 from streams.settings import Settings
 from streams.simulate.city import City, simulate
 from streams.simulate.plan import CityPlan
-from streams.sites import load_site
-
-from .conftest import GivenBroker
-from .driving import (
+from tests.kafka.conftest import GivenBroker
+from tests.kafka.driving import (
     STAMP_HEADER,
     STOP_S_MAX,
     RawRow,
@@ -52,10 +51,11 @@ from .driving import (
     topics_of,
     worker,
 )
+from tests.paths import ROOT
 
 Broker = LocalBroker | GivenBroker
 
-EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
+EXAMPLES = ROOT / "schemas" / "examples"
 BAD: list[dict[str, Any]] = [
     entry for entry in json.loads((EXAMPLES / "bad.json").read_text("utf-8")) if entry["topic"] in EVENT_TYPES
 ]

@@ -17,27 +17,27 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from simulation.oracle import Verdict, judge
-from simulation.records import TOPICS
-from simulation.worlds import World, world
 
 from streams.core.engine import Engine
 from streams.core.events import (
     BROADCAST,
     EVENT_TYPES,
     READS,
+    InvalidRecord,
     LinkedIncident,
     Outcome,
     PlateRead,
     Record,
-    Refused,
     event_time_ms,
 )
 from streams.core.intake import Admitted, AdmittedReads, Intake
 from streams.core.rules import JoinRules
 from streams.core.site import Site, read_site
 from streams.core.windows import NEVER, Watermark
-from streams.partitioning import partition_of
+from streams.kafka.partitioner import partition_of
+from tests.simulation.oracle import Verdict, judge
+from tests.simulation.records import TOPICS
+from tests.simulation.worlds import World, world
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _played(made: World) -> Played:
         for offset, line in enumerate(made.archive[topic]):
             try:
                 admitted[topic].append(intake.admit(_record(topic, offset, line)))
-            except Refused:
+            except InvalidRecord:
                 continue
         admitted[topic].sort(key=lambda record: record.stamp_ms)
     return Played(made, judge(made.archive, made.site, made.join), site, rules, admitted)
@@ -109,7 +109,7 @@ class Console:
 
     said: dict[str, LinkedIncident] = field(default_factory=dict)
 
-    def hear(self, changes: list[LinkedIncident]) -> None:
+    def apply_broadcast(self, changes: list[LinkedIncident]) -> None:
         for incident in changes:
             before = self.said.get(incident.incident_id)
             assert incident.revision == (before.revision + 1 if before else 1), "revisions count up by one"
@@ -134,7 +134,7 @@ def _content(incident: LinkedIncident) -> bytes:
 
 def take_in(engine: Engine, record: Admitted) -> Outcome | None:
     if record.topic in BROADCAST:
-        engine.hear(record)
+        engine.apply_broadcast(record)
         return None
     return engine.join(record)
 
@@ -226,7 +226,7 @@ class Worker:
         take_in(self.engine, self.admitted[topic][self.rng.randrange(self.at[topic])])
 
     def _publish(self) -> None:
-        self.console.hear(self.engine.changes())
+        self.console.apply_broadcast(self.engine.changes())
         self.engine.release(self.watermark.value_ms)
 
 

@@ -1,4 +1,4 @@
-"""No bytes raise anything but `Refused` at the door, and what is admitted can be joined."""
+"""No bytes raise anything but `InvalidRecord` at the door, and what is admitted can be joined."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.core.broadcast import Broadcast
+from streams.core.broadcast_state import BroadcastState
 from streams.core.engine import Engine
-from streams.core.events import BROADCAST, INPUTS, Record, Refused
+from streams.core.events import BROADCAST, INPUTS, InvalidRecord, Record
 from streams.core.intake import Intake
-
-from .driving import played, take_in
+from tests.property.driving import played, take_in
 
 unhurried = settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
 WHOLE = 2**53
@@ -57,13 +56,13 @@ def spoilt(draw: st.DrawFn) -> tuple[str, bytes]:
 
 
 def taken_in_or_refused(topic: str, value: bytes | None, stamp_ms: int) -> None:
-    engine, broadcast = Engine(PLAY.site, PLAY.rules), Broadcast(PLAY.rules)
+    engine, broadcast = Engine(PLAY.site, PLAY.rules), BroadcastState(PLAY.rules)
     for records in PLAY.admitted.values():
         for record in records:
             take_in(engine, record)
     try:
         admitted = Intake(PLAY.site, PLAY.rules).admit(Record(topic, 0, 0, stamp_ms, value))
-    except Refused:
+    except InvalidRecord:
         return
     if topic in BROADCAST:
         broadcast.feed(admitted)

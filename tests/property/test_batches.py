@@ -10,13 +10,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streams.core.engine import Engine
-from streams.core.events import READS, Record, Refused, decode, decode_reads
+from streams.core.events import READS, InvalidRecord, Record, decode, decode_reads
 from streams.core.intake import Admitted, AdmittedReads, Intake
 from streams.core.plates import plate_key, plate_keys
-from streams.core.ring import CHUNK_READS, ReadRing
-
-from .driving import Played, played, take_in, take_in_reads
-from .test_admission import PLAY, SOUND, spoilt
+from streams.core.unlisted_reads import CHUNK_READS, CompressedReads
+from tests.property.driving import Played, played, take_in, take_in_reads
+from tests.property.test_admission import PLAY, SOUND, spoilt
 
 unhurried = settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
 AT_MS = 1_700_000_000_000
@@ -29,7 +28,7 @@ values = sound | sound | sound | spoilt().map(lambda record: record[1]) | st.sam
 def _or_none(function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
-    except Refused:
+    except InvalidRecord:
         return None
 
 
@@ -102,14 +101,14 @@ def test_a_list_of_reads_joins_as_each_of_it_does() -> None:
 
 def test_what_was_judged_counts_as_a_duplicate_in_a_list_too() -> None:
     play = played(0)
-    engine = Engine(play.site, play.rules, judged_to_ms=2**52)
+    engine = Engine(play.site, play.rules, finalized_through_ms=2**52)
     assert take_in_reads(engine, play.admitted[READS]) == {"duplicate": len(play.admitted[READS])}
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(1, 3 * CHUNK_READS), min_size=1, max_size=4), st.booleans())
 def test_a_ring_gives_back_what_it_was_given_however_much_at_once(sizes: list[int], singly: bool) -> None:
-    ring, kept = ReadRing(), []
+    ring, kept = CompressedReads(), []
     for size in sizes:
         rows = [(f"K{n % 7}", AT_MS - n, b"x" * (n % 11)) for n in range(size)]
         if singly:

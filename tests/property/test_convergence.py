@@ -7,14 +7,13 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from simulation.oracle import differences
-from simulation.records import READS, SHOTS
 
 from streams.core.engine import Engine
-from streams.core.ring import ReadRing
+from streams.core.unlisted_reads import CompressedReads
 from streams.core.windows import Expiry, IntervalBuffer
-
-from .driving import Console, Worker, echoed, played, split, take_in
+from tests.property.driving import Console, Worker, echoed, played, split, take_in
+from tests.simulation.oracle import differences
+from tests.simulation.records import READS, SHOTS
 
 unhurried = settings(deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
 seeds = st.integers(0, 100_000)
@@ -30,8 +29,8 @@ def test_any_permutation_of_all_records_gives_the_incidents_of_the_oracle(seed: 
     for record in records:
         take_in(engine, record)
         if rng.random() < 0.3:
-            console.hear(engine.changes())
-    console.hear(engine.changes())
+            console.apply_broadcast(engine.changes())
+    console.apply_broadcast(engine.changes())
     assert differences(play.verdict, console.contents()) == []
 
 
@@ -110,7 +109,7 @@ def kept(engine: Engine) -> dict[str, Any]:
     """What an engine holds: its containers that are not empty."""
     everything = vars(engine) | vars(engine._memory)
     containers = {name: held for name, held in everything.items() if hasattr(held, "__len__") and name != "_ramps"}
-    assert {type(held) for held in containers.values()} == {dict, Expiry, IntervalBuffer, ReadRing}
+    assert {type(held) for held in containers.values()} == {dict, Expiry, IntervalBuffer, CompressedReads}
     rows = {f"{name}._rows": held._rows for name, held in containers.items() if isinstance(held, IntervalBuffer)}
     return {name: held for name, held in (containers | rows).items() if len(held)}
 

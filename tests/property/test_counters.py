@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.counters.fold import SpikeFold
+from streams.core.counters.engine import CounterEngine
+from streams.core.counters.events import KINDS, SpikeAlert, Tally, alert_key
 from streams.core.counters.rules import CounterRules
-from streams.core.counters.wire import KINDS, SpikeAlert, Tally, alert_key
 from streams.core.site import Site, Zone
 
 DAY = 86_400_000
@@ -57,12 +57,12 @@ def burst(day: int, many: int) -> list[Tally]:
     ]
 
 
-def told(fold: SpikeFold) -> tuple[Any, Any]:
+def told(fold: CounterEngine) -> tuple[Any, Any]:
     return msgspec.to_builtins(fold.counters()), msgspec.to_builtins(fold.alerts())
 
 
 def test_the_bursts_that_are_drawn_do_raise_alarms():
-    fold = SpikeFold(SITE, FREE)
+    fold = CounterEngine(SITE, FREE)
     for tally in [*background(), *burst(80, 18)]:
         fold.feed(tally)
     fold.advance(END)
@@ -74,14 +74,14 @@ def test_the_bursts_that_are_drawn_do_raise_alarms():
 def test_any_order_of_arrival_gives_the_same_counters_and_alarms(data):
     some = data.draw(st.lists(tallies(), max_size=20))
     records = [*background(), *burst(data.draw(st.integers(60, 110)), data.draw(st.integers(0, 24))), *some]
-    at_once = SpikeFold(SITE, FREE)
+    at_once = CounterEngine(SITE, FREE)
     for tally in records:
         at_once.feed(tally)
     at_once.advance(END)
     shuffled = data.draw(st.permutations([*records, *data.draw(st.lists(st.sampled_from(records), max_size=5))]))
     moments = data.draw(st.lists(st.integers(0, len(shuffled)), max_size=4))
     times = sorted(data.draw(st.lists(st.integers(BEGIN, END), min_size=4, max_size=4)))
-    bit_by_bit = SpikeFold(SITE, FREE)
+    bit_by_bit = CounterEngine(SITE, FREE)
     for n, tally in enumerate(shuffled):
         for _ in range(moments.count(n)):
             bit_by_bit.advance(times.pop(0))
@@ -94,7 +94,7 @@ def test_any_order_of_arrival_gives_the_same_counters_and_alarms(data):
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(tallies(), max_size=6), min_size=1, max_size=3), st.integers(60, 100))
 def test_the_last_thing_said_of_each_is_what_stands(batches, day):
-    fold, said = SpikeFold(SITE, FREE), {}
+    fold, said = CounterEngine(SITE, FREE), {}
     counters: dict[tuple[str, str], Any] = {}
     revisions: dict[str, int] = {}
     for n, batch in enumerate([[*background(), *burst(day, 18)], *batches]):
@@ -204,8 +204,8 @@ class Relay:
         """By key, the first crossing from which on the topic told an owner everything; the latest of all owners."""
         self._say()
 
-    def _fold(self) -> SpikeFold:
-        fold = SpikeFold(SITE, FREE)
+    def _fold(self) -> CounterEngine:
+        fold = CounterEngine(SITE, FREE)
         for tally in self._known:
             fold.feed(tally)
         fold.advance(self._now_ms)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from .ground import MINUTE_MS
-from .records import HITS, READS, SHOTS, Value
-from .worlds import PLATES, World
+from tests.simulation.ground import MINUTE_MS
+from tests.simulation.records import HITS, READS, SHOTS, Value
+from tests.simulation.worlds import PLATES, World
 
 
 def with_aftermath(made: World, rng: random.Random) -> World:

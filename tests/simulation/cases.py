@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .oracle import Verdict, incident_id, judge
-from .records import ACTIONS, HITS, READS, SHOTS, Value
+from tests.simulation.oracle import Verdict, incident_id, judge
+from tests.simulation.records import ACTIONS, HITS, READS, SHOTS, Value
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 DAY_MS = 24 * HOUR_MS

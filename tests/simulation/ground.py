@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 
-from .oracle import EARTH_RADIUS_M
-from .records import Value
+from tests.simulation.oracle import EARTH_RADIUS_M
+from tests.simulation.records import Value
 
 MINUTE_MS = 60_000
 

@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from .records import (
+from tests.simulation.records import (
     ACTIONS,
     EVER,
     HITS,
@@ -103,7 +103,7 @@ def judge(archive: dict[str, list[Value]], site: Value, join: Value) -> Verdict:
     court = Court(site, join)
     for topic in TOPICS:
         for index, line in enumerate(archive.get(topic, [])):
-            court.hear(topic, index, line)
+            court.apply_broadcast(topic, index, line)
     court.refuse_what_is_beyond_limits()
     court.link()
     for topic in TOPICS:
@@ -125,7 +125,7 @@ class Court:
         self.verdict = Verdict()
         self.distances: dict[tuple[float, float, str], int] = {}
 
-    def hear(self, topic: str, index: int, line: Value) -> None:
+    def apply_broadcast(self, topic: str, index: int, line: Value) -> None:
         record = accepted_or_reason(topic, index, line, self.ramps, self.join)
         if isinstance(record, str):
             self.verdict.dead.append((topic, index, record))

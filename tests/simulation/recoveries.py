@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from .runs import Ran, run_world
+from tests.simulation.runs import Ran, run_world
 
 
 def command(seed: int, mode: str) -> str:

@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from property.driving import Played, echoed, played
-from property.driving import _played as play_archive
 
 from streams.core.events import BROADCAST, Record
 from streams.core.intake import Admitted, Intake
-
-from .aftermath import with_aftermath
-from .ground import MINUTE_MS
-from .oracle import differences
-from .records import HITS, READS, Value
-from .shell import MODES, Shell, Worker
-from .worlds import world
+from tests.property.driving import Played, echoed, played
+from tests.property.driving import _played as play_archive
+from tests.simulation.aftermath import with_aftermath
+from tests.simulation.ground import MINUTE_MS
+from tests.simulation.oracle import differences
+from tests.simulation.records import HITS, READS, Value
+from tests.simulation.shell import MODES, Shell, Worker
+from tests.simulation.worlds import world
 
 TICK_MS = 14 * MINUTE_MS
 

@@ -14,17 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from property.driving import Played, take_in
 
 from streams.core.engine import Engine
 from streams.core.events import BROADCAST, LinkedIncident
 from streams.core.intake import Admitted
 from streams.core.rules import JoinRules
 from streams.core.windows import NEVER, Watermark
-
-from .ground import MINUTE_MS
-from .oracle import Verdict, differences, judge
-from .records import ACTIONS, HITS, READS, SHOTS, TOPICS
+from tests.property.driving import Played, take_in
+from tests.simulation.ground import MINUTE_MS
+from tests.simulation.oracle import Verdict, differences, judge
+from tests.simulation.records import ACTIONS, HITS, READS, SHOTS, TOPICS
 
 OUTAGE_MS = 60 * MINUTE_MS
 """How long before now the committed watermark may lie at most, whatever happens."""
@@ -147,8 +146,8 @@ class Worker:
         self.shell = shell
         self.play = shell.play
         self.noted_ends = {topic: shell.topics[topic].end(shell.now_ms) for topic in TOPICS}
-        self.judged_to_ms = self.committed_watermark(shell.commit)
-        self.engine = Engine(self.play.site, self.play.rules, judged_to_ms=self.judged_to_ms)
+        self.finalized_through_ms = self.committed_watermark(shell.commit)
+        self.engine = Engine(self.play.site, self.play.rules, finalized_through_ms=self.finalized_through_ms)
         self.watermark = Watermark(frozenset(TOPICS), self.play.rules.stamp_slack_ms)
         self.at = dict(shell.commit.offsets) | {topic: self.noted_ends[topic] for topic in BROADCAST}
         for incident in shell.output.read_back(shell.now_ms):
@@ -162,7 +161,7 @@ class Worker:
     def _feed(self, topic: str, horizon_ms: int) -> None:
         """Read what was read before, up to where this worker goes on, and publish nothing."""
         log = self.shell.topics[topic]
-        since_ms = self.judged_to_ms - horizon_ms - self.play.rules.max_future_skew_ms
+        since_ms = self.finalized_through_ms - horizon_ms - self.play.rules.max_future_skew_ms
         kept_from = log.start(self.shell.now_ms)
         if log.at(since_ms) < kept_from and not self.shell.mode.quiet:
             self.shell.fault(f"{topic}: records that matter are deleted: the shell has let an outage grow too long.")
@@ -190,11 +189,11 @@ class Worker:
         self.shell.risk()
         if self.is_behind():
             # where to go on, not how far all is judged: from there all is fed again, by whoever takes over next
-            self.shell.commit = Commit(dict(self.at), self.judged_to_ms)
+            self.shell.commit = Commit(dict(self.at), self.finalized_through_ms)
             return
         self.engine.release(self.passed_ms())
         if self.shell.may_commit():
-            self.shell.commit = Commit(dict(self.at), max(self.judged_to_ms, self.passed_ms()))
+            self.shell.commit = Commit(dict(self.at), max(self.finalized_through_ms, self.passed_ms()))
         self.shell.risk()
         if self.shell.is_taken_and_given_back():
             self.at |= {topic: self.shell.commit.offsets[topic] for topic in (READS, HITS)}

@@ -6,7 +6,7 @@ import base64
 import random
 from typing import Any
 
-from .records import ACTIONS, EVENT_TIME, HITS, READS, SHOTS, Value
+from tests.simulation.records import ACTIONS, EVENT_TIME, HITS, READS, SHOTS, Value
 
 NOT_JSON = (b"", b"shots fired", b"\xff\xfe{}", b'{"alert_id":', b'{"lat":NaN}', b'{"confidence":-Infinity}')
 NOT_AN_OBJECT: tuple[Any, ...] = (None, "text", 7, [], [{}], True)

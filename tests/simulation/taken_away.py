@@ -18,10 +18,9 @@ from streams.core.incidents import MAX_READS, StampedRead
 from streams.core.memory import Memory
 from streams.core.rules import JoinRules
 from streams.core.windows import NEVER
-
-from . import shell
-from .records import HITS, READS, SHOTS
-from .shell import Commit, Shell, Worker
+from tests.simulation import shell
+from tests.simulation.records import HITS, READS, SHOTS
+from tests.simulation.shell import Commit, Shell, Worker
 
 Patch = pytest.MonkeyPatch
 Taken = Callable[[Patch], type[Worker]]
@@ -53,7 +52,7 @@ def judged_by_nobody(patch: Patch) -> type[Worker]:
     """The engine is not told up to when another has judged."""
     original = Engine.__init__
 
-    def begun_anew(self: Engine, *site_and_rules: Any, judged_to_ms: int = NEVER) -> None:
+    def begun_anew(self: Engine, *site_and_rules: Any, finalized_through_ms: int = NEVER) -> None:
         original(self, *site_and_rules)
 
     patch.setattr(Engine, "__init__", begun_anew)

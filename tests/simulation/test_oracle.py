@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .cases import (
+from tests.simulation.cases import (
     DAY_MS,
     FREEZE_MS,
     HOUR_MS,
@@ -21,8 +21,8 @@ from .cases import (
     shot,
     verdict,
 )
-from .oracle import incident_id
-from .records import READS, Value, known_region, plate_key
+from tests.simulation.oracle import incident_id
+from tests.simulation.records import READS, Value, known_region, plate_key
 
 
 def test_an_incident_carries_every_field_that_the_contract_determines() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .cases import (
+from tests.simulation.cases import (
     DAY_MS,
     FREEZE_MS,
     HOUR_MS,
@@ -19,8 +19,8 @@ from .cases import (
     shot,
     verdict,
 )
-from .oracle import differences, judge, outcome_differences
-from .records import HITS, READS, SHOTS, Value
+from tests.simulation.oracle import differences, judge, outcome_differences
+from tests.simulation.records import HITS, READS, SHOTS, Value
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,12 @@ import pytest
 
 from streams.core.engine import Engine, PairKey
 from streams.core.events import LinkedIncident
-from streams.core.incidents import says_the_same
-
-from .records import TOPICS
-from .recoveries import command
-from .runs import partitions, play_of, run_world
-from .shell import MODES, Shell, Worker
-from .taken_away import RULES
+from streams.core.incidents import same_content
+from tests.simulation.records import TOPICS
+from tests.simulation.recoveries import command
+from tests.simulation.runs import partitions, play_of, run_world
+from tests.simulation.shell import MODES, Shell, Worker
+from tests.simulation.taken_away import RULES
 
 WORLDS = 120
 AT_ONCE = 20
@@ -63,7 +62,7 @@ class Twins(Shell):
         once, again = knowledge(lived.engine), knowledge(rebuilt.engine)
         assert again.keys() == once.keys()
         for key, incident in again.items():
-            assert says_the_same(incident, once[key]), key
+            assert same_content(incident, once[key]), key
             assert incident.revision == once[key].revision
         self.compared += len(once)
 

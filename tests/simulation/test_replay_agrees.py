@@ -19,18 +19,17 @@ import pytest
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.site import read_site
-from streams.partitioning import partition_of
+from streams.kafka.partitioner import partition_of
 from streams.replay.archive import ArchiveError, read_archive
-from streams.replay.fold import replay
-
-from .cases import DAY_MS, JOIN, MINUTE_MS, SHOT_MS, hit, read, shot
-from .ground import Ground
-from .oracle import Verdict, differences, judge, outcome_differences
-from .records import HITS, READS, SHOTS, TOPICS, Value
-from .worlds import World, world, write_archive
+from streams.replay.run import replay
+from tests.paths import ROOT
+from tests.simulation.cases import DAY_MS, JOIN, MINUTE_MS, SHOT_MS, hit, read, shot
+from tests.simulation.ground import Ground
+from tests.simulation.oracle import Verdict, differences, judge, outcome_differences
+from tests.simulation.records import HITS, READS, SHOTS, TOPICS, Value
+from tests.simulation.worlds import World, world, write_archive
 
 WORLDS = 400
-ROOT = Path(__file__).parents[2]
 FEW = range(1_000, 1_025)
 """For what changes how an archive is written: the join itself is judged on all the others."""
 

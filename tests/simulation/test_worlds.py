@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .oracle import Verdict, differences, judge
-from .records import TOPICS, Value
-from .worlds import World, world, write_archive
+from tests.simulation.oracle import Verdict, differences, judge
+from tests.simulation.records import TOPICS, Value
+from tests.simulation.worlds import World, world, write_archive
 
 SEEDS = range(300)
 

@@ -12,10 +12,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from .ground import MINUTE_MS, PLACES_M, Ground, lookalike, settings, written
-from .oracle import distance_m, incident_id
-from .records import ACTIONS, EVENT_TIME, HITS, READS, SHOTS, Value, normalised, plate_key
-from .spoiling import broken_lines
+from tests.simulation.ground import MINUTE_MS, PLACES_M, Ground, lookalike, settings, written
+from tests.simulation.oracle import distance_m, incident_id
+from tests.simulation.records import ACTIONS, EVENT_TIME, HITS, READS, SHOTS, Value, normalised, plate_key
+from tests.simulation.spoiling import broken_lines
 
 ORIGIN_MS = 1_700_000_000_000
 

@@ -15,9 +15,9 @@ from streams.core.events import (
     EVENT_TYPES,
     INCIDENTS,
     DeadReason,
+    InvalidRecord,
     LinkedIncident,
     Record,
-    Refused,
     decode,
     event_time_ms,
 )
@@ -26,10 +26,11 @@ from streams.core.intake import Intake
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
+from streams.resources.sites import load_site
 from streams.schemas import DESCRIPTIONS, OUTPUT_TYPES, TOPIC_TYPES, as_text, file_name, main, schema_of
-from streams.sites import load_site
+from tests.paths import ROOT
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
+SCHEMAS = ROOT / "schemas"
 EXAMPLES = SCHEMAS / "examples"
 RAMP = Ramp(ramp_id="I-84-E-48-off", road="I-84", exit="48", direction="off", lat=41.765825, lon=-72.686744)
 INTAKE = Intake(Site(name="example", time_zone="America/New_York", ramps={RAMP.ramp_id: RAMP}), JoinRules())
@@ -186,7 +187,7 @@ def test_every_ramp_of_the_good_examples_is_one_of_the_hartford_sites():
 
 @pytest.mark.parametrize("entry", BAD_INPUTS, ids=name_of)
 def test_a_bad_input_is_refused_for_the_reason_and_the_field_stated(entry):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(InvalidRecord) as refusal:
         admit(entry["topic"], path_of(entry).read_bytes(), entry.get("stamp_ms", 0))
     assert (refusal.value.reason, refusal.value.field) == (entry["reason"], entry["field"])
 

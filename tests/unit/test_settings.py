@@ -10,8 +10,7 @@ import pytest
 
 from streams.core.counters.rules import CounterRules
 from streams.core.rules import JoinRules
-from streams.secret import Secret
-from streams.settings import Settings, SettingsError, as_environment, cautions, read_settings
+from streams.settings import Secret, Settings, SettingsError, as_environment, cautions, read_settings
 
 
 def written(folder: Path, text: str) -> Path:

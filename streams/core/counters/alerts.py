@@ -17,8 +17,8 @@ from datetime import date
 from msgspec import Struct, structs
 
 from streams.core.counters.alarms import Episode
+from streams.core.counters.events import CAUTION, CUSUM, Kind, SpikeAlert, spike_id
 from streams.core.counters.thresholds import FIRST_DAYS, QUIET_DAYS
-from streams.core.counters.wire import CAUTION, CUSUM, Kind, SpikeAlert, spike_id
 from streams.core.site import CITY
 
 _WORDS: dict[Kind, tuple[str, str]] = {

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from streams.core.counters.wire import PeriodName
+from streams.core.counters.events import PeriodName
 
 FIRST_MS: Final = 0
 LAST_MS: Final = 253_370_764_800_000

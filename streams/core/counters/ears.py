@@ -9,10 +9,15 @@ nothing of how often they are wrong.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
+
+from streams.core.counters.engine import CounterEngine
+from streams.core.counters.events import KINDS, Kind, LocalDate
 
 Counts = NDArray[Any]
 """Days in the first dimension, and any further ones."""
@@ -52,3 +57,34 @@ def _deviations(counts: Counts, baseline: int, gap: int, least: float) -> Counts
     with np.errstate(divide="ignore", invalid="ignore"):
         told[baseline + gap :] = (counts[baseline + gap :] - windows.mean(axis=-1)) / deviation
     return told
+
+
+# ---------------------------------------------------------------------- the days on which C2 would have alarmed
+
+BASELINE_DAYS: Final = 28
+LEAST_DEVIATION: Final = 1.0
+
+
+class C2Alarm(Struct, frozen=True):
+    """A completed local day of a zone that counted more than 3 deviations above its 28 days."""
+
+    kind: Kind
+    zone_id: str
+    day: LocalDate
+    count: int
+    statistic: float
+
+
+def c2_alarms(engine: CounterEngine) -> list[C2Alarm]:
+    """Return every day that EARS C2 alarms on: by kind and zone, the city last, then by day."""
+    found: list[C2Alarm] = []
+    for kind in KINDS:
+        days = engine.day_counts(kind)
+        if days is None:
+            continue
+        statistic = c2(days.counts, BASELINE_DAYS, LEAST_DEVIATION)
+        for column, day in np.argwhere(np.nan_to_num(statistic).T > C2_ALARM):
+            when = date.fromordinal(days.first_day + int(day)).isoformat()
+            value = round(float(statistic[day, column]), 3)
+            found.append(C2Alarm(kind, engine.zone_ids[column], when, int(days.counts[day, column]), value))
+    return found

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from streams.core.counters.wire import Kind
+from streams.core.counters.events import Kind
 
 _SINCE = "local date from which they were counted, as 2026-06-05; what would be compared with earlier is null"
 

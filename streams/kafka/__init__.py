@@ -1,0 +1,1 @@
+"""Everything that speaks to Kafka besides the worker: connections, topics, rights."""

@@ -1,0 +1,164 @@
+"""The live counters: what the replay says, whoever counts, and alarms that are taken back when they no longer hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streams.core.events import ALERTS, COUNTERS, SHOTS, TALLIES
+from streams.local_broker.broker import LocalBroker
+from streams.replay.archive import read_archive
+from streams.replay.player import Playable
+from streams.replay.run import CounterOptions, replay
+from streams.resources.sites import load_site
+from streams.settings import Settings
+from tests.kafka.conftest import GivenBroker
+from tests.kafka.driving import Worker, await_handled, eventually, publish, read_topic, replayed, topics_of, worker
+from tests.kafka.test_worker import EVENING_MS, MINUTE_MS, playable, world
+
+Broker = LocalBroker | GivenBroker
+DAY_MS = 86_400_000
+QUIET_DAYS, BUSY_DAYS = 100, 10
+NOON_MS = EVENING_MS - 7 * 60 * MINUTE_MS
+
+
+def said(settings: Settings, topic: str) -> dict[str, Any]:
+    """The last value of each key of a topic."""
+    return {row.key.decode(): msgspec.json.decode(row.value) for row in read_topic(settings, topic)}
+
+
+def substance(counter: dict[str, Any]) -> Any:
+    """What a counter says but for the time of day, which makes rates of counts."""
+    spans = {name: {k: v for k, v in span.items() if k in COUNTS} for name, span in counter["periods"].items()}
+    return spans, counter["recent"], counter["by_status"], counter["alarm"]
+
+
+def substances(counters: dict[str, Any]) -> dict[str, Any]:
+    return {key: substance(counter) for key, counter in counters.items()}
+
+
+COUNTS = ("from_ms", "to_ms", "count", "comparison_count", "difference", "percent")
+
+
+def by_replay(settings: Settings, folder: Path, as_of_ms: int) -> dict[str, Any]:
+    """The counters that the replay makes of what is in the topics, which `replayed` has read back."""
+    records, site = read_archive(folder / "in", settings.partitions), load_site(settings.site)
+    counting = CounterOptions(settings.counters, as_of_ms)
+    replay(records, site, settings.join, folder / "counted", settings.partitions, lambda _: None, counting)
+    lines = map(msgspec.json.decode, (folder / "counted" / f"{COUNTERS}.jsonl").read_bytes().splitlines())
+    return {line["key"]: substance(line["value"]) for line in lines}
+
+
+def await_said(worker: Worker, settings: Settings, topic: str, true: Callable[[dict[str, Any]], bool]) -> None:
+    eventually([worker], lambda: true(said(settings, topic)), f"{topic} does not say so")
+
+
+def test_counters_through_kafka_are_those_of_the_replay_whoever_counts(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    records = world(EVENING_MS)
+    middle = len(records) // 2
+    with topics_of(broker.address, prefix) as settings:
+        with worker(settings, tmp_path, name="first") as first:
+            publish(settings, records[:middle])
+            await_said(first, settings, COUNTERS, lambda found: len(found) > 0)
+            first.process.kill()
+        with worker(settings, tmp_path, name="second") as second:
+            publish(settings, records[middle:])
+            await_handled(settings, second)
+            assert replayed(settings, tmp_path).differences == []
+            latest_ms = max(counter["as_of_ms"] for counter in said(settings, COUNTERS).values())
+            await_said(
+                second,
+                settings,
+                COUNTERS,
+                lambda found: (
+                    {k: substance(v) for k, v in found.items()} == by_replay(settings, tmp_path, as_of(found))
+                ),
+            )
+            shown = second.metrics()
+            counters = said(settings, COUNTERS)
+        tallies = [row.value for row in read_topic(settings, TALLIES)]
+    assert as_of(counters) >= latest_ms
+    count = counters["linked_incidents/city"]["periods"]["last_28d_vs_prior_28d"]["count"]
+    assert count > 10
+    sample = 'rampwatch_spike_count{kind="linked_incidents",period="last_28d_vs_prior_28d",zone="city"}'
+    assert f"{sample} {count}.0" in shown
+    assert not [value for value in tallies if b"plate" in value]
+
+
+def as_of(counters: dict[str, Any]) -> int:
+    return max(counter["as_of_ms"] for counter in counters.values())
+
+
+def shots(day: int, many: int, **more: Any) -> list[Playable]:
+    """So many shots on a day, minutes apart, at one place."""
+    begin_ms = NOON_MS + day * DAY_MS
+    return [
+        playable(
+            SHOTS,
+            begin_ms + n * MINUTE_MS + more.get("revision", 0) * 1000,
+            f"S-{day}-{n}",
+            **{
+                "alert_id": f"S-{day}-{n}",
+                "kind": "multiple_gunshots",
+                "occurred_at_ms": begin_ms + n * MINUTE_MS,
+                "lat": 41.7712,
+                "lon": -72.6931,
+                **more,
+            },
+        )
+        for n in range(many)
+    ]
+
+
+def test_an_alarm_is_raised_outlives_its_worker_and_is_withdrawn_when_its_shots_are_dismissed(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    quiet = [shot for day in range(QUIET_DAYS) for shot in shots(day, 1)]
+    busy = range(QUIET_DAYS, QUIET_DAYS + BUSY_DAYS)
+    with topics_of(broker.address, prefix) as settings:
+        with worker(settings, tmp_path, name="first") as first:
+            publish(settings, [*quiet, *(shot for day in busy for shot in shots(day, 6))])
+            publish(settings, shots(QUIET_DAYS + BUSY_DAYS, 1))  # the last busy day is over
+            await_said(first, settings, ALERTS, lambda found: bool(found))
+            raised = said(settings, ALERTS)
+            first.process.kill()
+        assert {alert["status"] for alert in raised.values()} == {"raised"}
+        assert any(alert["zone_id"] == "city" for alert in raised.values())
+        with worker(settings, tmp_path, name="second") as second:
+            dismissed = [shot for day in busy for shot in shots(day, 6, revision=1, status="dismissed")]
+            publish(settings, dismissed)
+            await_handled(settings, second)
+            await_said(
+                second, settings, ALERTS, lambda found: {one["status"] for one in found.values()} == {"withdrawn"}
+            )
+            counters = said(settings, COUNTERS)
+        rows = [msgspec.json.decode(row.value) for row in read_topic(settings, ALERTS)]
+    assert counters["shots/city"]["alarm"] is None
+    assert counters["shots/city"]["by_status"]["dismissed"] == 6 * BUSY_DAYS
+    last: dict[str, int] = {}
+    for alert in rows:
+        assert alert["revision"] == last.get(alert["spike_id"], 0) + 1, "a revision was repeated or left out"
+        last[alert["spike_id"]] = alert["revision"]
+
+
+def test_time_goes_on_while_nothing_happens(broker: Broker, tmp_path: Path) -> None:
+    """Without a prefix the clock is the machine's: a shot of now is in the last hour, and the counters say when."""
+    now_ms = round(time.time() * 1000)
+    with topics_of(broker.address, "") as settings, worker(settings, tmp_path) as running:
+        shot = {
+            "kind": "single_gunshot",
+            "occurred_at_ms": now_ms - 59 * MINUTE_MS - 25_000,
+            "lat": 41.77,
+            "lon": -72.69,
+        }
+        publish(settings, [playable(SHOTS, now_ms, f"S-{now_ms}", alert_id=f"S-{now_ms}", **shot)])
+        city = "shots/city"
+        await_said(running, settings, COUNTERS, lambda found: city in found and found[city]["recent"]["h1"] > 0)
+        await_said(running, settings, COUNTERS, lambda found: found[city]["recent"]["h1"] == 0)
+        assert said(settings, COUNTERS)[city]["recent"]["h24"] > 0

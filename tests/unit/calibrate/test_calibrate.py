@@ -1,0 +1,237 @@
+"""Fitting and measuring: exact on cases worked by hand, reproducible, and better than guessing on weeks held back."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from streams.calibrate.calibrating import CHECKED, FIRST_HELD_BACK, FIRST_SEED, as_json, calibrate, digest, threshold
+from streams.calibrate.evaluating import Evaluation, evaluate
+from streams.calibrate.examples import ANYWHERE, examine, world
+from streams.calibrate.logistic import probability, regress, solve
+from streams.calibrate.measure import average_precision, quality
+from streams.calibrate.table import BEGIN, END, markdown, put
+from streams.core.errors import RampwatchError
+from streams.core.rules import JoinRules
+from streams.core.site import Site
+from streams.resources.calibration import FILE, Fitted, load_calibration, read_calibration
+from streams.resources.paths import resource_path
+from streams.resources.sites import load_site
+from streams.simulate.city import City
+
+TRAINING = range(FIRST_SEED, FIRST_SEED + CHECKED)
+HELD_BACK = range(FIRST_HELD_BACK, FIRST_HELD_BACK + 4)
+
+
+def quiet(_: str) -> None:
+    """Nobody waits here."""
+
+
+@pytest.fixture(scope="module")
+def hartford() -> Site:
+    return load_site("hartford")
+
+
+@pytest.fixture(scope="module")
+def fitted(hartford: Site) -> Fitted:
+    return calibrate(hartford, TRAINING, quiet)
+
+
+@pytest.fixture(scope="module")
+def week(hartford: Site) -> City:
+    return world(hartford, FIRST_HELD_BACK)
+
+
+# --- measures ---
+
+
+def test_average_precision_of_a_ranking_worked_by_hand():
+    """True, false, true, with a third true one never ranked: (1/1 + 2/3 + 0) / 3."""
+    ranking = [(0.9, True), (0.8, False), (0.7, True)]
+    assert average_precision(ranking, 3) == pytest.approx((1 + 2 / 3) / 3)
+    assert average_precision([], 3) == 0.0
+
+
+def test_equal_ranks_are_one_step_whatever_their_order():
+    tied = [(0.5, True), (0.5, False), (0.5, False), (0.5, True)]
+    assert average_precision(tied, 2) == average_precision(tied[::-1], 2) == 0.5
+
+
+def test_precision_and_recall_count_what_was_never_put_forward():
+    told = quality([True, False, True, False], 8)
+    assert (told.precision, told.recall) == (0.5, 0.25)
+
+
+def test_a_threshold_is_the_lowest_score_from_which_on_enough_is_true():
+    ranking = [(0.905, True), (0.7, True), (0.5, False), (0.3, True), (0.1, False)]
+    assert threshold(ranking, 1.0) == 0.51
+    assert threshold(ranking, 0.75) == 0.11
+    assert threshold(ranking, 0.6) == 0.0
+    assert threshold([(0.4, False)], 0.9) == 1.0
+
+
+# --- the regression ---
+
+
+def test_a_system_of_equations_is_solved_also_where_a_pivot_is_zero():
+    assert solve([[0.0, 2.0], [3.0, 1.0]], [4.0, 5.0]) == pytest.approx([1.0, 2.0])
+
+
+def test_a_regression_finds_the_coefficients_that_made_the_verdicts():
+    rng = random.Random(1)
+    rows = [[1.0, rng.uniform(-2, 2), rng.uniform(0, 3)] for _ in range(5_000)]
+    verdicts = [rng.random() < probability(-1.0 + 1.5 * row[1] + 0.5 * row[2]) for row in rows]
+    assert regress(rows, verdicts) == pytest.approx([-1.0, 1.5, 0.5], abs=0.12)
+
+
+def test_what_would_count_the_wrong_way_stays_out():
+    rng = random.Random(1)
+    rows = [[1.0, rng.uniform(-2, 2), rng.uniform(0, 3)] for _ in range(5_000)]
+    verdicts = [rng.random() < probability(1.5 * row[1] - 0.5 * row[2]) for row in rows]
+    free, fits, against = regress(rows, verdicts)
+    assert against == 0.0
+    assert fits > 1
+    assert free < 0
+
+
+# --- worlds ---
+
+
+def test_a_week_has_true_incidents_and_more_false_ones_and_not_all_are_found(hartford: Site, week: City):
+    examined = examine(hartford, week, JoinRules(), load_calibration())
+    true = sum(example.linked for example in examined.examples)
+    assert 3 <= true <= examined.to_find
+    assert len(examined.examples) > 2 * true
+    anywhere = examine(hartford, week, ANYWHERE, load_calibration())
+    assert len(anywhere.examples) > len(examined.examples)
+
+
+def test_no_incident_of_a_dismissed_shot_is_left_after_its_review(hartford: Site, week: City):
+    dismissed = {record.key for record in week.records if record.value.get("status") == "dismissed"}
+    assert dismissed
+    examined = examine(hartford, week, JoinRules(), load_calibration())
+    assert not dismissed & {example.incident.shot.alert_id for example in examined.examples}
+
+
+# --- fitting and evaluating, small ---
+
+
+def test_the_shipped_file_is_what_the_command_writes(fitted: Fitted):
+    """Fitted again to the first few of its seeds; where this fails, the code is newer: run rampwatch calibrate."""
+    shipped_file = read_calibration(resource_path("calibration", FILE))
+    assert fitted.check == shipped_file.check
+    assert fitted.calibration != shipped_file.calibration  # that one knows more weeks
+
+
+def test_a_file_says_what_was_fitted_and_can_be_read_back(tmp_path, fitted: Fitted):
+    path = tmp_path / FILE
+    path.write_bytes(as_json(fitted))
+    assert read_calibration(path) == fitted
+    assert fitted.seeds == (1, CHECKED)
+    assert fitted.precision["high"] >= 0.9
+    assert fitted.precision["medium"] >= 0.75
+
+
+def test_a_small_fit_comes_near_the_shipped_one(fitted: Fitted):
+    large, small = load_calibration(), fitted.calibration
+    assert small.typical_speed_mps == pytest.approx(large.typical_speed_mps, rel=0.5)
+    assert small.prior_log_odds == pytest.approx(large.prior_log_odds, abs=1.5)
+    assert small.distance_scale_m == pytest.approx(large.distance_scale_m, rel=0.6)
+
+
+def test_on_weeks_held_back_the_score_ranks_better_than_each_baseline(hartford: Site, fitted: Fitted):
+    told = evaluate(hartford, hartford, HELD_BACK, 0, fitted.calibration, quiet)
+    for lines in (told.with_lookalikes, told.without):
+        anything, nearest, unscored, scored, medium, high = lines
+        assert scored.average_precision is not None
+        for simpler in (anything, nearest, unscored):
+            assert simpler.average_precision is not None
+            assert simpler.error is not None
+            assert scored.average_precision > simpler.average_precision + 2 * simpler.error
+        assert unscored.quality.precision > anything.quality.precision
+        assert high.quality.precision > medium.quality.precision > unscored.quality.precision
+        assert high.quality.recall <= medium.quality.recall <= scored.quality.recall == unscored.quality.recall
+    assert told.with_lookalikes[2].quality.right >= told.without[2].quality.right
+    assert sum(band.named for band in told.bands) == told.with_lookalikes[3].quality.named
+
+
+# --- the tables ---
+
+
+def evaluation() -> Evaluation:
+    return Evaluation("hartford", "0123", (1_001, 1_006), (1_001, 1_002), [], [], [], [])
+
+
+def test_the_tables_in_the_docs_are_of_the_shipped_calibration():
+    """Where this fails, the calibration is newer: run rampwatch evaluate, as the document says."""
+    text = resource_path("calibration", "README.md").read_text()
+    assert f"numbers of the calibration `{digest(load_calibration())}`" in text
+    assert "the join, by score" in text
+
+
+def test_tables_replace_what_lies_between_the_marks_and_nothing_else(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    put(markdown(evaluation()), path)
+    put(markdown(evaluation()), path)
+    text = path.read_text()
+    assert text.startswith(f"before\n\n{BEGIN}\n\nHartford, simulated weeks with the seeds 1001 to 1006")
+    assert text.endswith(f"{END}\n\nafter\n")
+    assert "old" not in text
+    assert text.count(BEGIN) == 1
+
+
+def test_a_document_without_marks_is_left_alone_and_a_new_one_gets_them(tmp_path):
+    path = tmp_path / "other.md"
+    path.write_text("mine\n")
+    with pytest.raises(RampwatchError, match="so nothing in it is replaced"):
+        put("table", path)
+    assert path.read_text() == "mine\n"
+    put("table\n", tmp_path / "out" / "new.md")
+    assert (tmp_path / "out" / "new.md").read_text() == f"{BEGIN}\n\ntable\n\n{END}\n"
+
+
+def test_a_plan_may_be_changed_and_is_refused_where_it_cannot_be(hartford: Site):
+    with pytest.raises(ValueError, match="misread_share"):
+        world(hartford, 1, misread_share=2.0)
+    with pytest.raises(TypeError, match="luck"):
+        world(hartford, 1, luck=1.0)
+
+
+def test_rules_for_anywhere_differ_from_the_joins_in_place_alone():
+    assert structs.replace(ANYWHERE, max_distance_m=8_000, max_speed_mps=45) == JoinRules()
+
+
+# --- the commands ---
+
+
+def rampwatch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    own = {name: text for name, text in os.environ.items() if not name.startswith("RAMPWATCH_")}
+    command = [sys.executable, "-m", "streams.cli", *arguments]
+    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, timeout=120)
+
+
+def test_calibrate_writes_a_file_that_can_be_used(tmp_path):
+    ended = rampwatch(tmp_path, "calibrate", "--seeds", "2", "--out", "mine.json")
+    assert ended.returncode == 0
+    assert "simulated incidents" in ended.stderr
+    assert read_calibration(tmp_path / "mine.json").seeds == (1, 2)
+
+
+def test_calibrate_does_not_touch_weeks_held_back(tmp_path):
+    ended = rampwatch(tmp_path, "calibrate", "--seeds", str(FIRST_HELD_BACK), "--out", "mine.json")
+    assert ended.returncode != 0
+    assert not (tmp_path / "mine.json").exists()
+
+
+def test_evaluate_refuses_a_document_without_marks_before_it_begins(tmp_path):
+    (tmp_path / "notes.md").write_text("mine\n")
+    ended = rampwatch(tmp_path, "evaluate", "--markdown", "notes.md")
+    assert ended.returncode == 2
+    assert "so nothing in it is replaced" in ended.stderr

@@ -1,0 +1,468 @@
+"""The engine, one rule at a time: deadlines, freezes, attachment, the present fact, and what is let go.
+
+Times are minutes after the shot unless their names say otherwise; reads are kept 60 minutes, incidents change for 300.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import json, structs
+
+from streams.core.engine import Engine
+from streams.core.events import (
+    ACTIONS,
+    HITS,
+    READS,
+    SHOTS,
+    IncidentAction,
+    InvalidRecord,
+    LinkedIncident,
+    PlateRead,
+    ShotAlert,
+    VehicleHit,
+)
+from streams.core.incidents import incident_id
+from streams.core.intake import Admitted
+from streams.core.plates import plate_key
+from streams.core.rules import JoinRules
+from streams.core.site import Ramp, Site
+from streams.core.unlisted_reads import CHUNK_READS
+
+MINUTE_MS = 60_000
+AT_MS = 1_780_000_000_000
+KEPT, FREEZE = 60, 300
+TTL = 1_000
+RULES = JoinRules(
+    read_retention_ms=KEPT * MINUTE_MS,
+    incident_retention_ms=FREEZE * MINUTE_MS,
+    hit_ttl_ms=TTL * MINUTE_MS,
+    shot_memory_ms=5_000 * MINUTE_MS,
+    max_hits_per_plate=3,
+)
+SITE = Site("example", "America/New_York", {"ramp": Ramp("ramp", "I-91", "48", "on", 41.76, -72.67)})
+SHOT = ShotAlert("S", "single_gunshot", AT_MS, 41.76, -72.67)
+HIT = VehicleHit("H", "SIMB01", AT_MS - 60 * MINUTE_MS)
+READ = PlateRead("R", "SIMB01", AT_MS, "ramp", "camera", 0.9)
+NAME = incident_id("S", "H", "51M801")
+
+
+def ms(minutes: float) -> int:
+    return AT_MS + round(minutes * MINUTE_MS)
+
+
+class Case:
+    """An engine, and what it said last."""
+
+    def __init__(self, rules: JoinRules = RULES) -> None:
+        self.engine = Engine(SITE, rules)
+        self.said: dict[str, LinkedIncident] = {}
+
+    def shot(self, stamp: float = 0, **said: Any) -> Case:
+        self.engine.apply_broadcast(Admitted(structs.replace(SHOT, **said), "", SHOTS, 0, 0, ms(stamp), b""))
+        return self
+
+    def action(self, stamp: float, **said: Any) -> Case:
+        event = IncidentAction("A", NAME, "acknowledge", "someone", ms(stamp))
+        self.engine.apply_broadcast(Admitted(structs.replace(event, **said), "", ACTIONS, 0, 0, ms(stamp), b""))
+        return self
+
+    def hit(self, stamp: float = -60, **said: Any) -> Case:
+        self.outcome_of(structs.replace(HIT, **said), HITS, stamp)
+        return self
+
+    def read(self, at: float = 1, stamp: float | None = None, **said: Any) -> Case:
+        event = structs.replace(READ, captured_at_ms=ms(at), **said)
+        self.outcome_of(event, READS, at if stamp is None else stamp)
+        return self
+
+    def outcome_of(self, event: PlateRead | VehicleHit, topic: str, stamp: float) -> str:
+        return self.engine.join(Admitted(event, plate_key(event.plate), topic, 0, 0, ms(stamp), json.encode(event)))
+
+    def news(self) -> list[LinkedIncident]:
+        changes = self.engine.changes()
+        self.said |= {incident.incident_id: incident for incident in changes}
+        return changes
+
+    def pass_by(self, minutes: float) -> Case:
+        """Publish, then let the watermark pass the time given."""
+        self.news()
+        self.engine.release(ms(minutes) + 1)
+        return self
+
+    @property
+    def incident(self) -> LinkedIncident:
+        self.news()
+        return self.said[NAME]
+
+    @property
+    def reads(self) -> tuple[list[str], list[str]]:
+        incident = self.incident
+        return [s.read_id for s in incident.sightings], [s.read_id for s in incident.set_aside]
+
+
+def linked() -> Case:
+    return Case().shot().hit().read()
+
+
+# --- linking in any order ---
+
+
+def test_a_shot_a_hit_and_a_read_make_an_incident_in_any_order():
+    for order in (("shot", "hit", "read"), ("read", "hit", "shot"), ("hit", "read", "shot"), ("read", "shot", "hit")):
+        case = Case()
+        for step in order:
+            assert case.news() == []
+            getattr(case, step)()
+        assert (case.incident.status, case.incident.revision, case.incident.incident_id) == ("open", 1, NAME)
+
+
+def test_what_was_said_is_not_said_again():
+    case = linked()
+    assert len(case.news()) == 1
+    assert case.news() == []
+    case.shot().hit().read()
+    assert case.news() == []
+
+
+def test_a_repeat_that_only_moves_the_vehicles_stamp_is_no_news():
+    case = linked()
+    case.news()
+    case.hit(stamp=-70)
+    assert case.news() == []
+
+
+def test_two_shots_and_two_hits_of_one_plate_make_four_incidents():
+    case = Case().shot().shot(alert_id="S2").hit().hit(hit_id="H2").read()
+    assert len(case.news()) == 4
+
+
+def test_a_theft_reported_hours_after_the_read_links_while_the_read_is_kept():
+    case = Case().shot().read(1).hit(50, reported_at_ms=ms(50))
+    assert case.incident.status == "open"
+
+
+def test_a_shot_that_moves_away_retracts_and_back_again_reopens():
+    case = linked()
+    assert case.incident.status == "open"
+    case.shot(5, revision=1, occurred_at_ms=ms(120))
+    assert (case.incident.status, case.incident.revision) == ("retracted", 2)
+    case.shot(6, revision=2)
+    assert (case.incident.status, case.incident.revision) == ("open", 3)
+
+
+def test_an_incident_that_nothing_is_attached_to_any_more_is_retracted_and_empty():
+    case = linked().pass_by(5)
+    case.hit(6, revision=1, status="cancelled")
+    assert case.incident.status == "retracted"
+    assert case.reads == ([], [])
+
+
+# --- deadlines ---
+
+
+def test_a_fact_stamped_at_the_deadline_still_attaches():
+    assert Case().shot().read(1).hit(1 + KEPT).pass_by(500).said.keys() == {NAME}
+
+
+def test_a_fact_stamped_after_the_deadline_attaches_nothing():
+    case = Case().shot().read(1).hit(1 + KEPT + 1 / MINUTE_MS)
+    assert case.news() == []
+
+
+def test_a_read_whose_time_is_up_is_set_aside_by_later_facts_and_brought_back():
+    case = linked().pass_by(1 + KEPT)
+    assert case.engine.reads_kept == 0
+    case.hit(90, revision=1, status="cancelled")
+    assert case.reads == ([], ["R"])
+    assert case.incident.status == "retracted"
+    case.hit(91, revision=2)
+    assert case.reads == (["R"], [])
+
+
+def test_a_read_detached_before_its_deadline_is_not_brought_back_after_it():
+    case = linked().pass_by(5)
+    case.hit(10, revision=1, status="cancelled").pass_by(1 + KEPT)
+    case.hit(90, revision=2)
+    assert case.reads == ([], [])
+
+
+def test_a_read_attached_at_its_deadline_is_attached_whenever_that_is_found_out():
+    """The same stamps, but all facts known before the read's time is up."""
+    case = linked().hit(10, revision=1, status="cancelled").hit(90, revision=2)
+    assert case.news() == []
+    late = linked().hit(90, revision=1, status="cancelled")
+    assert late.reads == ([], ["R"])
+
+
+def test_a_read_is_let_go_only_once_the_watermark_is_past_its_deadline():
+    case = linked()
+    case.news()
+    case.engine.release(ms(1 + KEPT))
+    assert case.engine.reads_kept == 1
+    case.hit(1 + KEPT, hit_id="H2")
+    assert len(case.news()) == 1
+    case.engine.release(ms(1 + KEPT) + 1)
+    assert case.engine.reads_kept == 0
+
+
+def test_a_read_that_comes_again_after_it_was_let_go_is_a_duplicate_and_no_news():
+    case = linked().pass_by(1 + KEPT)
+    read = structs.replace(READ, captured_at_ms=ms(1))
+    assert case.outcome_of(read, READS, 1) == "duplicate"
+    assert case.news() == []
+    assert case.engine.reads_kept == 0
+
+
+def test_a_watermark_that_goes_back_changes_nothing():
+    case = linked().pass_by(1 + KEPT)
+    case.engine.release(ms(0))
+    case.hit(90, revision=1, status="cancelled")
+    assert case.reads == ([], ["R"])
+
+
+def test_memory_is_not_let_go_before_the_changes_were_asked_for():
+    with pytest.raises(AssertionError, match="ask for the changes"):
+        linked().engine.release(ms(500))
+
+
+# --- the freeze ---
+
+
+def test_a_record_stamped_at_the_freeze_counts_and_one_after_it_does_not():
+    case = linked().hit(FREEZE, revision=1, make="at")
+    assert case.incident.vehicle.make == "at"
+    case.hit(FREEZE + 1 / MINUTE_MS, revision=2, make="after")
+    case.shot(FREEZE + 1 / MINUTE_MS, revision=1, status="dismissed")
+    case.read(2, FREEZE + 1 / MINUTE_MS, read_id="R2")
+    assert case.news() == []
+
+
+def test_the_freeze_counts_from_the_first_stamp_of_the_shot():
+    case = linked().shot(10, revision=1)
+    assert case.incident.frozen_at_ms == ms(FREEZE)
+    assert case.incident.shot.stamp_ms == ms(10)
+
+
+def test_a_frozen_shot_does_not_become_a_new_one():
+    case = linked().pass_by(FREEZE)
+    case.shot(FREEZE + 1, revision=5, occurred_at_ms=ms(FREEZE))
+    case.read(FREEZE, read_id="R2")
+    assert case.news() == []
+
+
+def test_a_shot_beyond_its_memory_is_a_new_one():
+    case = linked().pass_by(5_000)
+    case.hit(5_001, reported_at_ms=ms(5_000)).shot(5_001, occurred_at_ms=ms(5_001)).read(5_001)
+    assert [incident.frozen_at_ms for incident in case.news()] == [ms(5_001 + FREEZE)]
+
+
+def test_a_shot_is_frozen_only_once_the_watermark_is_past_its_freeze():
+    case = linked()
+    case.news()
+    case.engine.release(ms(FREEZE))
+    case.shot(FREEZE, revision=1, status="confirmed")
+    assert case.incident.shot.status == "confirmed"
+
+
+# --- the span of the log ---
+
+SINCE = -(TTL + KEPT + 2)
+"""The first minute whose hits count for a shot first stamped at 0: hit_ttl, read_retention and skew before it."""
+
+
+@pytest.mark.parametrize(("stamp", "counts"), [(SINCE, True), (SINCE - 1 / MINUTE_MS, False)])
+def test_hits_count_from_a_fixed_span_before_the_shot(stamp, counts):
+    case = Case().hit(stamp, revision=9, make="old").hit(-5, revision=1, make="new").shot().read()
+    assert case.incident.vehicle.make == ("old" if counts else "new")
+
+
+def test_a_shot_revised_to_another_time_is_judged_by_its_first_stamp():
+    case = Case().shot(0, occurred_at_ms=ms(-100)).shot(20, revision=1).hit().read()
+    assert case.incident.frozen_at_ms == ms(FREEZE)
+
+
+# --- many reads ---
+
+
+def test_the_first_fifty_reads_are_kept_in_the_order_of_their_times_and_ids():
+    case = Case().shot().hit()
+    for n in reversed(range(52)):
+        case.read(n // 2 * 0.5, read_id=f"R{n:02}")
+    incident = case.incident
+    assert [s.read_id for s in incident.sightings] == [f"R{n:02}" for n in range(50)]
+    assert incident.left_out_from_ms == ms(12.5)
+
+
+def test_fifty_reads_leave_none_out():
+    case = Case().shot().hit()
+    for n in range(50):
+        case.read(n * 0.5, read_id=f"R{n}")
+    assert case.incident.left_out_from_ms is None
+
+
+def test_set_aside_reads_count_among_the_fifty_and_what_was_left_out_stays_left_out():
+    case = Case().shot().hit()
+    for n in range(60):
+        case.read(n * 0.5, read_id=f"R{n:02}")
+    case.pass_by(29.5 + KEPT)
+    case.hit(FREEZE - 1, revision=1, status="recovered", cleared_at_ms=ms(10))
+    incident = case.incident
+    assert (len(incident.sightings), len(incident.set_aside)) == (20, 30)
+    assert incident.left_out_from_ms == ms(25)
+
+
+def test_what_is_kept_does_not_depend_on_how_often_memory_was_let_go():
+    bold, careful = Case().shot().hit(), Case().shot().hit()
+    for n in range(60):
+        at = n * 0.5
+        bold.read(at, read_id=f"R{n:02}")
+        careful.read(at, read_id=f"R{n:02}")
+    for n in range(120):
+        careful.pass_by(n)
+    assert structs.replace(bold.incident, revision=1) == structs.replace(careful.incident, revision=1)
+
+
+# --- actions ---
+
+
+def test_an_action_counts_from_the_shots_first_stamp_to_the_freeze():
+    case = linked()
+    for action_id, stamp in (("a", -1 / MINUTE_MS), ("b", 0), ("c", FREEZE), ("d", FREEZE + 1 / MINUTE_MS)):
+        case.action(stamp, action_id=action_id)
+    assert [action.action_id for action in case.incident.review] == ["b", "c"]
+
+
+def test_an_action_before_its_incident_is_known_waits_for_it():
+    case = Case().action(2).shot().hit()
+    assert case.news() == []
+    case.read()
+    assert [action.action_id for action in case.incident.review] == ["A"]
+
+
+def test_actions_are_in_the_order_they_were_taken_and_a_dismissal_leaves_the_status_alone():
+    case = linked().action(5, action_id="b", at_ms=ms(3)).action(6, action_id="a", at_ms=ms(3), kind="dismiss")
+    case.action(4, action_id="c", at_ms=ms(9))
+    assert [action.action_id for action in case.incident.review] == ["a", "b", "c"]
+    assert case.incident.status == "open"
+
+
+def test_the_first_fifty_actions_are_kept():
+    case = linked()
+    for n in reversed(range(51)):
+        case.action(1, action_id=f"{n:02}", at_ms=ms(n))
+    assert [action.action_id for action in case.incident.review] == [f"{n:02}" for n in range(50)]
+
+
+def test_an_action_said_again_otherwise_is_the_greater_of_the_two():
+    case = linked()
+    for stamp, note in ((3, "a"), (4, "b"), (5, "a")):
+        case.action(stamp, note=note, at_ms=AT_MS)
+    assert [(action.note, action.stamp_ms) for action in case.incident.review] == [("b", ms(4))]
+
+
+def test_an_actions_stamp_is_the_smallest_that_counts_also_after_memory_was_let_go():
+    """It came before the shot, twice after it; when the first one's time is over, the second still counts."""
+    case = Case().action(-5, at_ms=0).shot().hit().read().action(1, at_ms=0).action(2, at_ms=0)
+    assert [action.stamp_ms for action in case.incident.review] == [ms(1)]
+    case.pass_by(FREEZE - 4)
+    case.hit(FREEZE - 3, revision=1, make="Ford")
+    assert [action.stamp_ms for action in case.incident.review] == [ms(1)]
+
+
+# --- outcomes and limits ---
+
+
+def test_records_count_as_what_they_are():
+    case = Case()
+    outcomes = [
+        case.outcome_of(structs.replace(HIT, revision=n, make=make), HITS, 0)
+        for n, make in [(1, "a"), (0, "a"), (1, "b"), (1, "a")]
+    ]
+    assert outcomes == ["used", "superseded", "conflict", "duplicate"]
+    case.hit()
+    assert [case.outcome_of(structs.replace(READ, confidence=c), READS, 0) for c in (0.9, 0.8, 0.9)] == [
+        "used",
+        "conflict",
+        "duplicate",
+    ]
+
+
+def test_a_read_at_another_time_or_of_another_plate_is_another_read():
+    case = Case().hit().hit(plate="T0YZG5", hit_id="2")
+    others: list[dict[str, Any]] = [{}, {"captured_at_ms": AT_MS + 1}, {"plate": "T0YZG5"}]
+    assert [case.outcome_of(structs.replace(READ, **other), READS, 0) for other in others] == ["used"] * 3
+    assert case.outcome_of(structs.replace(READ, plate="5IM801"), READS, 0) == "conflict"
+
+
+def test_more_hits_under_one_plate_than_allowed_are_refused_and_the_others_stand():
+    case = Case().shot().hit(hit_id="1").hit(hit_id="2").hit(hit_id="3").read()
+    with pytest.raises(InvalidRecord, match="max_hits_per_plate") as refused:
+        case.hit(hit_id="4")
+    assert (refused.value.reason, refused.value.field) == ("limit", "plate")
+    case.hit(hit_id="3", revision=1).hit(plate="T0YZG5", hit_id="4")
+    assert len(case.news()) == 3
+
+
+def test_a_listing_is_kept_as_long_as_it_can_matter_and_then_makes_room():
+    case = Case().hit(hit_id="1").hit(hit_id="2").hit(hit_id="3")
+    over_ms = ms(-60 + TTL + FREEZE + KEPT + 2)
+    case.news()
+    case.engine.release(over_ms)
+    with pytest.raises(InvalidRecord, match="3 listings"):
+        case.hit(2_000, hit_id="4")
+    case.engine.release(over_ms + 1)
+    assert case.outcome_of(structs.replace(HIT, hit_id="4"), HITS, 2_000) == "used"
+
+
+def test_a_listing_that_is_renewed_is_kept():
+    case = Case().hit(-60).hit(1_000, revision=1, reported_at_ms=ms(1_000))
+    case.pass_by(1_500)
+    case.shot(1_500, occurred_at_ms=ms(1_500)).read(1_500)
+    assert [incident.status for incident in case.news()] == ["open"]
+
+
+def test_reads_of_plates_that_nobody_lists_are_let_go_as_well():
+    case = Case()
+    for n in range(100):
+        case.read(n, plate=f"X{n}")
+    case.engine.release(ms(99 + KEPT))
+    assert case.engine.reads_kept == 100
+    case.engine.release(ms(99 + KEPT) + 1)
+    assert case.engine.reads_kept == 0
+
+
+def test_reads_that_were_kept_small_are_facts_when_their_plate_is_listed():
+    case = Case().shot()
+    for n in range(2 * CHUNK_READS):
+        case.read(0, plate=f"X{n}", read_id=f"other {n}")
+    case.read().read(read_id="again").read()
+    for n in range(CHUNK_READS):
+        case.read(0, plate=f"X{n}", read_id=f"later {n}")
+    assert case.news() == []
+    [incident] = case.hit(1).news()
+    assert [sighting.read_id for sighting in incident.sightings] == [READ.read_id, "again"]
+
+
+# --- what was said before, under other rules ---
+
+
+def taken_over(said: LinkedIncident, judged_to: float, rules: JoinRules) -> Case:
+    """An engine with other rules, which begins from what was said and hears the topics again."""
+    case = Case(rules)
+    case.engine = Engine(SITE, rules, finalized_through_ms=ms(judged_to))
+    case.engine.restore(said, said_elsewhere=True)
+    case.said = {said.incident_id: said}
+    return case.shot().hit()
+
+
+@pytest.mark.parametrize("judged_to", [FREEZE - 10, FREEZE + 10])
+def test_where_incidents_change_for_longer_now_one_said_before_goes_on_for_longer(judged_to: float) -> None:
+    longer = structs.replace(RULES, incident_retention_ms=2 * FREEZE * MINUTE_MS)
+    case = taken_over(linked().incident, judged_to, longer)
+    assert case.news() == [], "other rules alone change nothing"
+    case.pass_by(FREEZE + 20)
+    case.hit(FREEZE + 30, revision=1, status="cancelled")
+    incident = case.incident
+    assert (incident.status, incident.revision, incident.frozen_at_ms) == ("retracted", 2, ms(2 * FREEZE))

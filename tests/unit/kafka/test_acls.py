@@ -1,0 +1,84 @@
+"""The table of rights: every topic has who writes and who reads it, and the script says what the table says."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from streams.core.errors import RampwatchError
+from streams.core.events import COUNTED, DEAD_LETTERS, INCIDENTS, INPUTS
+from streams.kafka.acls import rights, rows, script, user_of
+from streams.settings import Settings
+
+SETTINGS = Settings(prefix="p-", group="g")
+
+
+def granted(text: str) -> list[list[str]]:
+    """The words of each line of a script that grants something."""
+    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("grant ")]
+
+
+def test_the_names_follow_the_prefix_and_the_group():
+    things = {(right.resource, name) for right in rights(SETTINGS, "worker") for name in right.names}
+    topics = {("topic", f"p-{topic}") for topic in (*INPUTS, INCIDENTS, DEAD_LETTERS, *COUNTED)}
+    assert things == topics | {("group", "p-g"), ("transactional-id", "p-g-")}
+
+
+@pytest.mark.parametrize("operation", ["Create", "Read", "Write"])
+def test_for_every_topic_there_is_who_makes_reads_and_writes_it(operation):
+    named = {name for right in rights(SETTINGS) if operation in right.operations for name in right.names}
+    assert {f"p-{topic}" for topic in (*INPUTS, INCIDENTS, DEAD_LETTERS, *COUNTED)} <= named
+
+
+def test_nobody_may_write_incidents_or_make_or_remove_topics_but_those_who_must():
+    by = {(op, name): set() for right in rights(SETTINGS) for op in right.operations for name in right.names}
+    for right in rights(SETTINGS):
+        for operation in right.operations:
+            for name in right.names:
+                by[operation, name].add(right.component)
+    assert by["Write", f"p-{INCIDENTS}"] == {"worker"}
+    assert by["Write", f"p-{DEAD_LETTERS}"] == {"worker"}
+    makes = {right.component for right in rights(SETTINGS) if {"Create", "Delete"} & {*right.operations}}
+    assert makes == {"topics", "demo"}
+    assert all(name == "demo-" for right in rights(SETTINGS) if "Delete" in right.operations for name in right.names)
+
+
+def test_the_script_grants_what_the_table_lists_and_nothing_else():
+    table = rights(SETTINGS)
+    expected = [
+        [f"User:{user_of(right.component)}"]
+        + [word for operation in right.operations for word in ("--operation", operation)]
+        + [word for name in right.names for word in (f"--{right.resource}", name)]
+        + (["--resource-pattern-type", "prefixed"] if right.prefixed else [])
+        for right in table
+    ]
+    assert granted(script(table, None)) == expected
+    assert len(expected) == len(list(rows(table)))
+
+
+def test_a_user_of_any_name_can_be_told():
+    assert {words[0] for words in granted(script(rights(SETTINGS, "worker"), "a b$(c)"))} == {"User:a b$(c)"}
+
+
+def test_the_script_calls_the_tool_with_the_broker_and_the_rights(tmp_path: Path):
+    told = tmp_path / "told"
+    tool = tmp_path / "kafka-acls.sh"
+    tool.write_text(f'#!/bin/sh\nfor word; do printf "%s|" "$word"; done >> {told}\necho >> {told}\n', encoding="utf-8")
+    tool.chmod(0o755)
+    file = tmp_path / "grant.sh"
+    file.write_text(script(rights(SETTINGS, "console"), "it's"), encoding="utf-8")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "BROKER": "kafka:9093", "ADMIN": "a file.properties"}
+    subprocess.run(["sh", file], env=environment, check=True, timeout=60)
+    begins = "--bootstrap-server|kafka:9093|--command-config|a file.properties|--add|--allow-principal|User:it's|"
+    assert told.read_text("utf-8").splitlines() == [
+        f"{begins}--operation|Read|--topic|p-linked-incidents|--topic|p-spike-counters|--topic|p-spike-alerts|",
+        f"{begins}--operation|Write|--topic|p-incident-actions|",
+    ]
+
+
+def test_a_component_that_is_none_is_named_with_those_there_are():
+    with pytest.raises(RampwatchError, match="nobody: no such component; use one of worker, topics, shots, "):
+        rights(SETTINGS, "nobody")
