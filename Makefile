@@ -1,20 +1,22 @@
-# Everything happens in .venv; nothing but Python and make is needed on the machine.
+# All targets work in .venv; the machine needs only Python and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11) and "rampwatch needs Python 3.11 or newer, this is " \
+NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11) and "rampwatch needs Python 3.11 or newer; this is " \
 	+ sys.version.split()[0] + "; try: make PYTHON=python3.12 demo" or 0)'
 
 .PHONY: help demo test lint bench schemas sites lock clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   play a Hartford evening through a real Kafka (ARGS='--site kansas-city', …)"
-	@echo "make test   run every check and test"
-	@echo "make bench  measure a worker beside its yardsticks, on a real Kafka"
-	@echo "make lint   types, style, import direction"
+	@echo "make demo     play a simulated Hartford evening through a local Kafka (ARGS='--site kansas-city', …)"
+	@echo "make test     run all checks and tests"
+	@echo "make lint     check types, style and import direction"
+	@echo "make bench    measure a worker beside its baselines, on a local Kafka"
+	@echo "make schemas  regenerate schemas/ from the types"
+	@echo "make clean    remove .venv and caches"
 
 $(VENV)/demo: requirements-demo.txt pyproject.toml
 	@echo "installing rampwatch into $(VENV) (once, about a minute)"
@@ -25,7 +27,7 @@ $(VENV)/demo: requirements-demo.txt pyproject.toml
 	@touch $@
 
 $(VENV)/dev: requirements-dev.txt pyproject.toml
-	@echo "installing rampwatch and what its tests need into $(VENV) (once, about a minute)"
+	@echo "installing rampwatch and its test dependencies into $(VENV) (once, about a minute)"
 	@$(PYTHON) -c $(NEW_ENOUGH)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
@@ -50,11 +52,11 @@ bench: $(VENV)/demo
 schemas: $(VENV)/dev
 	$(BIN)/python -m streams.schemas schemas
 
-# SITES_DATA: a folder of neighbourhood polygons and interchanges (deploy/make_sites.py)
+# SITES_DATA: folder with the source data (see deploy/make_sites.py)
 sites: $(VENV)/dev
 	$(BIN)/python -m deploy.make_sites $(SITES_DATA) deploy/sites
 
-# the files of pinned, hashed requirements, without any address; needs uv
+# rewrites the pinned requirements (see deploy/lock.sh)
 lock:
 	sh deploy/lock.sh
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Pins and hashes what rampwatch stands on: requirements.txt to run it, -demo with a local Kafka, -dev to test it.
-# One resolution for all three, no address of a registry in any. Needs uv on the PATH.
+# Writes the pinned and hashed requirements: requirements.txt to run rampwatch,
+# requirements-demo.txt to also run a local Kafka, requirements-dev.txt to also test it.
+# All three have the same versions and no registry address. Needs uv on the PATH.
 set -eu
 compile() {
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -1,12 +1,12 @@
-"""Makes the site files that travel with rampwatch: ramps and zones from open data.
+"""Makes the site files that are part of rampwatch: ramps and zones from open data.
 
     python -m deploy.make_sites DATA_FOLDER OUT_FOLDER
 
-``DATA_FOLDER`` holds ``hartford`` and ``kansas-city``, each with ``neighborhoods.geojson`` and
-``interchanges.csv``. The same input gives the same bytes. Neighbourhoods become zones in their order. An
-interchange is known by one point on the centreline only, so its four ramps, off and on in each direction of
-travel, are placed by rule: along the road's bearing 150 m before the point (off) and 150 m behind it (on),
-25 m to the right of travel.
+``DATA_FOLDER`` contains the folders ``hartford`` and ``kansas-city``, each with
+``neighborhoods.geojson`` and ``interchanges.csv``. The same input gives the same bytes.
+Neighbourhoods become zones, in the order of their file. The data have only one point on the
+centreline per interchange. So its four ramps, off and on in each direction of travel, are placed by
+rule: 150 m before the point (off) or 150 m after it (on), and 25 m to the right of the centreline.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ DECIMALS = 6  # 0.1 m
 OPPOSITE = {"N": "S", "S": "N", "E": "W", "W": "E"}
 
 Feature = dict[str, Any]
+"""A GeoJSON feature or geometry."""
 
 
-class Place(NamedTuple):
-    """What differs between the cities: names, provenance, and how the columns of their files are called."""
+class SiteSpec(NamedTuple):
+    """Names, provenance, and column names of the source files of one site."""
 
     name: str
     title: str
@@ -43,14 +44,14 @@ class Place(NamedTuple):
     road_column: str
     name_property: str
     headings: dict[str, str]
-    """Each road's sign-posted direction of travel in the order of the file."""
+    """Signposted direction of travel of each road, in the order of its rows in the file."""
     source: str
     remark: str = ""
 
 
 INTERCHANGES = "interchanges: centreline points, facts from the TravelMapping project."
-PLACES = (
-    Place(
+SITES = (
+    SiteSpec(
         name="hartford",
         title="Hartford, Connecticut",
         time_zone="America/New_York",
@@ -60,7 +61,7 @@ PLACES = (
         source=f"Neighbourhoods: open data of Hartford and West Hartford; {INTERCHANGES}",
         remark=" Exit numbers are those in use before Connecticut renumbered its exits by mile.",
     ),
-    Place(
+    SiteSpec(
         name="kansas-city",
         title="Kansas City, Missouri",
         time_zone="America/Chicago",
@@ -81,7 +82,7 @@ NOTE = (
 
 
 class Interchange(NamedTuple):
-    """A point on the centreline, degrees; the road's bearing there, radians clockwise from north."""
+    """A point on the centreline, and the road's bearing there in radians clockwise from north."""
 
     road: str
     exit: str
@@ -90,13 +91,13 @@ class Interchange(NamedTuple):
     bearing: float
 
 
-def interchanges(path: Path, place: Place) -> Iterator[Interchange]:
-    """Yield the interchanges of a file, whose rows follow each road."""
+def interchanges(path: Path, spec: SiteSpec) -> Iterator[Interchange]:
+    """Yield the interchanges of a file whose rows are in order along each road."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    for road in dict.fromkeys(row[place.road_column] for row in rows):
-        exits = [row["exit"] for row in rows if row[place.road_column] == road]
-        points = [(float(row["lat"]), float(row["lon"])) for row in rows if row[place.road_column] == road]
+    for road in dict.fromkeys(row[spec.road_column] for row in rows):
+        exits = [row["exit"] for row in rows if row[spec.road_column] == road]
+        points = [(float(row["lat"]), float(row["lon"])) for row in rows if row[spec.road_column] == road]
         for index, (lat, lon) in enumerate(points):
             before, after = points[max(0, index - 1)], points[min(len(points) - 1, index + 1)]
             north, east = after[0] - before[0], (after[1] - before[1]) * cos(radians(lat))
@@ -104,7 +105,7 @@ def interchanges(path: Path, place: Place) -> Iterator[Interchange]:
 
 
 def ramps(interchange: Interchange, heading: str) -> Iterator[Feature]:
-    """Yield the off- and the on-ramp of both directions of travel."""
+    """Yield the off-ramp and the on-ramp of each direction of travel."""
     bearings = {heading: interchange.bearing, OPPOSITE[heading]: interchange.bearing + radians(180)}
     for travel, bearing in bearings.items():
         for direction, along_m in (("off", -ALONG_M), ("on", ALONG_M)):
@@ -124,7 +125,7 @@ def ramps(interchange: Interchange, heading: str) -> Iterator[Feature]:
 
 
 def moved(start: Interchange, bearing: float, along_m: float, right_m: float) -> tuple[float, float]:
-    """Return latitude and longitude so far along a bearing and to the right of it, on a flat Earth."""
+    """Return the point this far along a bearing and to its right, on a flat Earth."""
     north_m = along_m * cos(bearing) - right_m * sin(bearing)
     east_m = along_m * sin(bearing) + right_m * cos(bearing)
     lat = start.lat + degrees(north_m / EARTH_RADIUS_M)
@@ -132,37 +133,40 @@ def moved(start: Interchange, bearing: float, along_m: float, right_m: float) ->
     return round(lat, DECIMALS), round(lon, DECIMALS)
 
 
-def zones(path: Path, place: Place) -> Iterator[Feature]:
-    """Yield a zone for each neighbourhood; the nameless are called by their number."""
-    taken: set[str] = set()
-    for source in json.loads(path.read_text(encoding="utf-8"))["features"]:
-        properties = source["properties"]
-        name = (properties[place.name_property] or "").strip()
+def zones(path: Path, spec: SiteSpec) -> Iterator[Feature]:
+    """Yield a zone for each neighbourhood; those without a name are named by their number."""
+    used: set[str] = set()
+    for neighbourhood in json.loads(path.read_text(encoding="utf-8"))["features"]:
+        properties = neighbourhood["properties"]
+        name = (properties[spec.name_property] or "").strip()
         name = name or f"Unnamed {int(float(properties['objectid']))}"
-        geometry, repaired = polygons(source["geometry"])
-        described = {"zone_id": free_slug(name, taken), "name": name}
+        geometry, repaired = polygons(neighbourhood["geometry"])
+        described = {"zone_id": unused_slug(name, used), "name": name}
         if "town" in properties:
             described["town"] = properties["town"]
         yield feature(described | ({"repaired": True} if repaired else {}), geometry)
 
 
-def free_slug(name: str, taken: set[str]) -> str:
-    """Return the name in small letters and hyphens, numbered from 2 where that is taken, and take it."""
+def unused_slug(name: str, used: set[str]) -> str:
+    """Return the name in lower case with hyphens, and add it to ``used``.
+
+    If that slug is used already, a number from 2 on is appended.
+    """
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    number, free = 1, slug
-    while free in taken:
+    number, unused = 1, slug
+    while unused in used:
         number += 1
-        free = f"{slug}-{number}"
-    taken.add(free)
-    return free
+        unused = f"{slug}-{number}"
+    used.add(unused)
+    return unused
 
 
 def polygons(geometry: Feature) -> tuple[Feature, bool]:
-    """Return the geometry without height, rounded, and valid; and whether it had to be repaired for that."""
+    """Return the geometry without heights, rounded and valid, and whether it had to be repaired."""
     flat = rounded(geometry["coordinates"])
     outline, repaired = shape({"type": geometry["type"], "coordinates": flat}), False
-    # What is repaired has new corners, where lines crossed; rounding those can, rarely, break it again. What
-    # three rounds do not mend is refused when the file is read back.
+    # A repair adds corners where lines crossed. Rounding these can, rarely, make the geometry
+    # invalid again. If it is still invalid after three rounds, reading the file back fails.
     for _ in range(3):
         if outline.is_valid:
             break
@@ -175,7 +179,7 @@ def polygons(geometry: Feature) -> tuple[Feature, bool]:
 
 
 def parts_of(geometry: Any) -> Iterator[Any]:  # noqa: ANN401 - shapely's geometries are not typed
-    """Yield the simple geometries that a collection consists of."""
+    """Yield the simple geometries of a collection, however nested."""
     for part in getattr(geometry, "geoms", [geometry]):
         yield from parts_of(part) if hasattr(part, "geoms") else [part]
 
@@ -192,36 +196,36 @@ def feature(properties: Feature, geometry: Feature) -> Feature:
     return {"type": "Feature", "properties": properties, "geometry": geometry}
 
 
-def site_file(folder: Path, place: Place) -> bytes:
-    """Return a site file, one feature a line."""
+def site_file(folder: Path, spec: SiteSpec) -> bytes:
+    """Return a site file with one feature per line."""
     head = {
         "type": "FeatureCollection",
-        "name": place.name,
-        "title": place.title,
-        "time_zone": place.time_zone,
-        "source": place.source,
+        "name": spec.name,
+        "title": spec.title,
+        "time_zone": spec.time_zone,
+        "source": spec.source,
         "licence": LICENCE,
-        "note": NOTE + place.remark,
+        "note": NOTE + spec.remark,
     }
-    known = list(interchanges(folder / "interchanges.csv", place))
-    features = [ramp for interchange in known for ramp in ramps(interchange, place.headings[interchange.road])]
-    features += zones(folder / "neighborhoods.geojson", place)
-    lines = [json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in features]
+    points = list(interchanges(folder / "interchanges.csv", spec))
+    features = [ramp for interchange in points for ramp in ramps(interchange, spec.headings[interchange.road])]
+    features += zones(folder / "neighborhoods.geojson", spec)
+    lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")) for item in features]
     top = json.dumps(head, ensure_ascii=False, indent=1)
     return (top.removesuffix("\n}") + ',\n "features": [\n' + ",\n".join(lines) + "\n]}\n").encode()
 
 
 def main(arguments: list[str]) -> int:
-    """Write a file for each place, after reading it as the worker will."""
+    """Write the file of each site, after checking that it can be read as a site file."""
     if len(arguments) != 2:
         sys.stderr.write("usage: python -m deploy.make_sites DATA_FOLDER OUT_FOLDER\n")
         return 2
     data, out = map(Path, arguments)
-    for place in PLACES:
-        raw = site_file(data / place.name, place)
-        site = read_site(raw, place.name)
-        (out / f"{place.name}.geojson").write_bytes(raw)
-        sys.stdout.write(f"{place.name}: {len(site.ramps)} ramps, {len(site.zones)} zones, {len(raw)} bytes\n")
+    for spec in SITES:
+        raw = site_file(data / spec.name, spec)
+        site = read_site(raw, spec.name)
+        (out / f"{spec.name}.geojson").write_bytes(raw)
+        sys.stdout.write(f"{spec.name}: {len(site.ramps)} ramps, {len(site.zones)} zones, {len(raw)} bytes\n")
     return 0
 
 

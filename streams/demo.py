@@ -1,4 +1,4 @@
-"""The demo: a scene played at speed through a real Kafka and a real worker, or through the same engine in-process."""
+"""The demo: plays a scenario at speed through Kafka and a worker, or in-process."""
 
 from __future__ import annotations
 
@@ -22,34 +22,36 @@ from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
 from rich.console import Console
 
-from streams.analysis.table import as_of, latest_ms, tables, wide
+from streams.analysis.table import as_of_text, latest_ms, tables, wide
 from streams.console.terminal import IncidentText
+from streams.core.codec import ENCODER
 from streams.core.counters.ears import C2Alarm, c2_alarms
 from streams.core.counters.engine import CounterEngine
 from streams.core.counters.events import SpikeCounter
 from streams.core.errors import RampwatchError
-from streams.core.events import COUNTERS, ENCODER, INCIDENTS, LinkedIncident, Record
+from streams.core.events import LinkedIncident, Record
+from streams.core.topics import COUNTERS, INCIDENTS
 from streams.kafka.acls import DEMO_PREFIX
-from streams.kafka.connection import access_errors_explained, connection, started
+from streams.kafka.connection import access_errors_explained, connection, start_client
 from streams.local_broker.broker import BrokerUnavailable, LocalBroker
 from streams.local_broker.guard import GuardedProcess
 from streams.replay.player import Pace, Playable, play
-from streams.replay.run import Fold
+from streams.replay.run import new_pipeline
 from streams.settings import Settings, as_environment
-from streams.simulate.scenarios import Scenario, counted_in, history_rows, rows
+from streams.simulate.scenarios import Scenario, counter_rules_for, history_rows, rows
 
 PLAYED_IN_S: Final = 180.0
-"""How long a whole scene takes at the ordinary speed."""
+"""How long a whole scenario takes by default."""
 _ROWS: Final = 4
-"""Of each table of counters: the city and its busiest zones."""
+"""Rows of each table of counters: the city and its busiest zones."""
 _QUIET_S: Final = 3.0
-"""After the last record: when nothing more has come for so long, the worker has said all."""
+"""After the last record: with no output for this long, the worker is done."""
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class DemoPlan(Struct, frozen=True, kw_only=True):
-    """How to play: for how long at most, how fast (None: the whole scene in three minutes), and how to print."""
+    """How long to play, how fast (None: all of it in three minutes), and how to print."""
 
     for_s: float | None = None
     speed: float | None = None
@@ -57,8 +59,8 @@ class DemoPlan(Struct, frozen=True, kw_only=True):
     broker: bool = True
 
 
-class Printed:
-    """Prints incidents as they come, and counts what it has printed."""
+class Printer:
+    """Prints incidents as they arrive, and keeps what the summary needs."""
 
     def __init__(self, scenario: Scenario, as_json: bool) -> None:
         self._text = IncidentText(scenario.site)
@@ -66,16 +68,16 @@ class Printed:
         self._json = as_json
         self._last: dict[str, LinkedIncident] = {}
         self.counters: list[SpikeCounter] = []
-        """What is shown at the end, where somebody counts."""
+        """Shown at the end."""
         self.c2: list[C2Alarm] = []
         self.playing = False
 
-    def begin(self, how: str, say: Say) -> None:
-        """Say how it is played, and what the reader should bear in mind."""
+    def begin(self, how: str, report: Report) -> None:
+        """Report how the scenario is played, and what the reader should bear in mind."""
         self.playing = True
-        say(how)
+        report(how)
         if not self._json:
-            say("each of these is a lead, not a verdict: confirm before anybody acts")
+            report("each incident is a lead, not a verdict: confirm it before anyone acts on it")
 
     def show(self, incident: LinkedIncident) -> None:
         """Print one revision of an incident."""
@@ -87,65 +89,70 @@ class Printed:
             self._screen.print(self._text.text(incident))
 
     def show_counters(self, scenario: Scenario) -> None:
-        """Print the counters as they stand, for people."""
+        """Print the counters, for people."""
         if not self.counters or self._json:
             return
-        self._screen.print(f"\ncounters as of {as_of(latest_ms(self.counters), scenario.site)}", markup=False)
+        self._screen.print(f"\ncounters as of {as_of_text(latest_ms(self.counters), scenario.site)}", markup=False)
         if scenario.history:
             self._screen.print(
-                "the shots of the year before are invented; the two sums are Hartford's own", style="dim", markup=False
+                "the earlier shots are invented; the two year-to-date sums are Hartford's own",
+                style="dim",
+                markup=False,
             )
         for table in tables(self.counters, scenario.site, self.c2, _ROWS):
             wide(table, Console(highlight=False)).print(table)
 
     def summary(self) -> str:
-        """Return how many incidents there were, by how strong they are now."""
+        """Return how many incidents there were, by their present strength."""
         now = Counter("retracted" if i.status == "retracted" else i.strength for i in self._last.values())
         counts = [f"{now[name]} {name}" for name in ("high", "medium", "low", "retracted") if now[name]]
         many = len(self._last)
         return f"{many} linked incident{'s' * (many != 1)}" + (f": {', '.join(counts)}" if counts else "")
 
 
-async def demo(scenario: Scenario, plan: DemoPlan, settings: Settings, say: Say) -> None:
-    """Play a scene until it ends, the time is over, or SIGINT or SIGTERM comes; nothing is left running."""
+async def demo(scenario: Scenario, plan: DemoPlan, settings: Settings, report: Report) -> None:
+    """Play a scenario until it ends, time is up, or SIGINT or SIGTERM arrives.
+
+    Leaves nothing running.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    say(scenario.about)
-    printed = Printed(scenario, plan.json)
-    playing = asyncio.ensure_future(_play(scenario, plan, settings, printed, say))
+    report(scenario.about)
+    printer = Printer(scenario, plan.json)
+    playing = asyncio.ensure_future(_play(scenario, plan, settings, printer, report))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({playing, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not playing.done():
-        say("stopping")
+        report("stopping")
         playing.cancel()
     with suppress(asyncio.CancelledError):
         await playing
-    printed.show_counters(scenario)
-    say(printed.summary() if printed.playing else "stopped before it began")
+    printer.show_counters(scenario)
+    report(printer.summary() if printer.playing else "stopped before the first record")
 
 
-async def _play(scenario: Scenario, plan: DemoPlan, settings: Settings, printed: Printed, say: Say) -> None:
+async def _play(scenario: Scenario, plan: DemoPlan, settings: Settings, printer: Printer, report: Report) -> None:
     records = [Playable(*row) for row in rows(scenario)]
-    speed = plan.speed or max(1.0, (records[-1].stamp_ms - scenario.lively_from_ms) / 1000 / PLAYED_IN_S)
+    speed = plan.speed or max(1.0, (records[-1].stamp_ms - scenario.playback_from_ms) / 1000 / PLAYED_IN_S)
     if not plan.broker:
-        await _limited(_in_process(scenario, settings, records, speed, printed, say), plan.for_s)
+        await _limited(_in_process(scenario, settings, records, speed, printer, report), plan.for_s)
         return
     async with AsyncExitStack() as stack:
         try:
-            address = await _broker(stack, settings, say)
+            address = await _broker(stack, settings, report)
         except BrokerUnavailable as error:
-            say(f"{error}\nno Kafka here: the same engine runs in this process instead")
-            await _limited(_in_process(scenario, settings, records, speed, printed, say), plan.for_s)
+            report(f"{error}\nno Kafka available: running the same engine in this process instead")
+            await _limited(_in_process(scenario, settings, records, speed, printer, report), plan.for_s)
             return
         prefix = DEMO_PREFIX + f"{secrets.token_hex(4)}-"
-        counters = counted_in(scenario, settings.counters)
+        counters = counter_rules_for(scenario, settings.counters)
         settings = msgspec.structs.replace(settings, broker=address, prefix=prefix, counters=counters)
         await stack.enter_async_context(_topics(settings))
         worker = await stack.enter_async_context(_worker(settings))
-        await _limited(_through_kafka(scenario, settings, worker, records, speed, printed, say), plan.for_s)
+        await _limited(_through_kafka(scenario, settings, worker, records, speed, printer, report), plan.for_s)
 
 
 async def _limited(playing: asyncio.Future[None] | object, for_s: float | None) -> None:
@@ -153,55 +160,52 @@ async def _limited(playing: asyncio.Future[None] | object, for_s: float | None) 
         await asyncio.wait_for(playing, for_s)  # type: ignore[arg-type]
 
 
-def _pace_told(scenario: Scenario, speed: float) -> str:
-    begins = datetime.fromtimestamp(scenario.lively_from_ms / 1000, ZoneInfo(scenario.site.time_zone))
-    return f"from {begins:%A %H:%M} on, {speed:,.0f} times as fast as life; Ctrl-C ends it"
+def _pace_text(scenario: Scenario, speed: float) -> str:
+    begins = datetime.fromtimestamp(scenario.playback_from_ms / 1000, ZoneInfo(scenario.site.time_zone))
+    return f"from {begins:%A %H:%M}, at {speed:,.0f} times real time; Ctrl-C ends it"
 
 
 # ---------------------------------------------------------------------- in this process
 
 
 async def _in_process(
-    scenario: Scenario, settings: Settings, records: Iterable[Playable], speed: float, printed: Printed, say: Say
+    scenario: Scenario, settings: Settings, records: Iterable[Playable], speed: float, printer: Printer, report: Report
 ) -> None:
-    fold, counters = (
-        Fold(scenario.site, settings.join),
-        CounterEngine(scenario.site, counted_in(scenario, settings.counters)),
-    )
+    pipeline = new_pipeline(scenario.site, settings.join)
+    counters = CounterEngine(scenario.site, counter_rules_for(scenario, settings.counters))
     for row in map(Playable, *zip(*history_rows(scenario), strict=True)) if scenario.history else ():
-        fold.apply(Record(row.topic, 0, -1, row.stamp_ms, row.value))
-        for tally in fold.tallied:
-            counters.feed(tally)
-    printed.begin(f"in this process, {_pace_told(scenario, speed)}", say)
-    pace = Pace(speed, scenario.lively_from_ms)
+        for tally in pipeline.apply(Record(row.topic, 0, -1, row.stamp_ms, row.value)).tallies:
+            counters.apply(tally)
+    printer.begin(f"in this process, {_pace_text(scenario, speed)}", report)
+    pace = Pace(speed, scenario.playback_from_ms)
     try:
         for offset, record in enumerate(records):
             await pace.until_due(record.stamp_ms)
-            changed, _ = fold.apply(Record(record.topic, 0, offset, record.stamp_ms, record.value))
-            for tally in fold.tallied:
-                counters.feed(tally)
-            counters.advance(fold.last_event_ms + 1)
-            for incident in changed:
-                printed.show(incident)
+            effects = pipeline.apply(Record(record.topic, 0, offset, record.stamp_ms, record.value))
+            for tally in effects.tallies:
+                counters.apply(tally)
+            counters.advance(pipeline.last_event_ms + 1)
+            for incident in effects.incidents:
+                printer.show(incident)
     finally:
-        printed.counters, printed.c2 = counters.counters(), c2_alarms(counters)
+        printer.counters, printer.c2 = counters.counters(), c2_alarms(counters)
 
 
 # ---------------------------------------------------------------------- through Kafka
 
 
-async def _broker(stack: AsyncExitStack, settings: Settings, say: Say) -> str:
-    """Return the address of a broker: the one that is set, or one started for the demo."""
+async def _broker(stack: AsyncExitStack, settings: Settings, report: Report) -> str:
+    """Return a broker's address: the configured one, or one started for the demo."""
     named = "RAMPWATCH_BROKER" in os.environ or settings.broker != Settings().broker
     if named or settings.security_protocol != Settings().security_protocol:
         return settings.broker
     given_up = threading.Event()
 
-    def go_on() -> None:
+    def check_cancelled() -> None:
         if given_up.is_set():
             raise BrokerUnavailable("not needed any more")
 
-    starting = asyncio.ensure_future(asyncio.to_thread(LocalBroker.start, None, None, say, go_on))
+    starting = asyncio.ensure_future(asyncio.to_thread(LocalBroker.start, None, None, report, check_cancelled))
     try:
         broker = await asyncio.shield(starting)
     except asyncio.CancelledError:
@@ -215,7 +219,7 @@ async def _broker(stack: AsyncExitStack, settings: Settings, say: Say) -> str:
 
 @asynccontextmanager
 async def _topics(settings: Settings) -> AsyncIterator[None]:
-    """The demo's own topics, gone again afterwards."""
+    """Create the demo's own topics, and delete them afterwards."""
     from streams.kafka import topics
 
     await topics.create(settings)
@@ -226,22 +230,22 @@ async def _topics(settings: Settings) -> AsyncIterator[None]:
 
 
 class _Worker:
-    """A real worker in a process of its own, which ends with this one whatever happens."""
+    """A real worker in its own process, which ends with this one whatever happens."""
 
     def __init__(self, process: GuardedProcess, log: Path) -> None:
         self._process = process
         self._log = log
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Raise `RampwatchError` with the end of its log if it has ended."""
         if self._process.ended.is_set():
-            said = self._log.read_text("utf-8", "replace")[-2000:].strip()
-            raise RampwatchError(f"the worker has ended with code {self._process.exit_code}; it said:\n{said}")
+            log = self._log.read_text("utf-8", "replace")[-2000:].strip()
+            raise RampwatchError(f"the worker ended with code {self._process.exit_code}; its log ends with:\n{log}")
 
-    async def up(self) -> None:
-        """Wait until it has taken over its partitions; raises `RampwatchError` if it ends before."""
+    async def until_up(self) -> None:
+        """Wait until it has taken over its partitions; raises `RampwatchError` if it ends first."""
         while b"worker up" not in self._log.read_bytes():
-            self.look()
+            self.check()
             await asyncio.sleep(0.1)
 
 
@@ -264,8 +268,8 @@ async def _through_kafka(
     worker: _Worker,
     records: list[Playable],
     speed: float,
-    printed: Printed,
-    say: Say,
+    printer: Printer,
+    report: Report,
 ) -> None:
     consumer = AIOKafkaConsumer(
         settings.prefix + INCIDENTS,
@@ -276,30 +280,30 @@ async def _through_kafka(
         enable_auto_commit=False,
     )
     counters: dict[bytes, SpikeCounter] = {}
-    printed.begin(f"through Kafka at {settings.broker}, {_pace_told(scenario, speed)}", say)
-    await worker.up()
+    printer.begin(f"through Kafka at {settings.broker}, {_pace_text(scenario, speed)}", report)
+    await worker.until_up()
     before = [Playable(*row) for row in history_rows(scenario)]
-    player = asyncio.ensure_future(play([*before, *records], settings, speed, scenario.lively_from_ms))
+    player = asyncio.ensure_future(play([*before, *records], settings, speed, scenario.playback_from_ms))
     try:
-        await started(consumer, settings)
+        await start_client(consumer, settings)
         quiet_since_s = asyncio.get_running_loop().time()
         while True:
             with access_errors_explained(settings):
                 rows = await consumer.getmany(timeout_ms=200)
             for row in (row for batch in rows.values() for row in batch):
                 if row.topic.endswith(INCIDENTS):
-                    printed.show(msgspec.json.decode(row.value, type=LinkedIncident))
+                    printer.show(msgspec.json.decode(row.value, type=LinkedIncident))
                 else:
                     counters[row.key] = msgspec.json.decode(row.value, type=SpikeCounter)
-            worker.look()
+            worker.check()
             now_s = asyncio.get_running_loop().time()
             if rows or not player.done():
                 quiet_since_s = now_s
             if now_s - quiet_since_s > _QUIET_S:
-                say(f"{player.result() - len(before):,} records played")
+                report(f"{player.result() - len(before):,} records played")
                 return
     finally:
-        printed.counters = list(counters.values())
+        printer.counters = list(counters.values())
         player.cancel()
         await asyncio.wait({player})
         await consumer.stop()

@@ -1,1 +1,1 @@
-"""What people and commands do with the counters: report them, draw them, measure their alarms, look for clusters."""
+"""Reports on the counters: tables, charts, the rate of false alarms, and a scan for clusters."""

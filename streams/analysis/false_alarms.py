@@ -1,6 +1,7 @@
-"""How often the alarms are wrong: the days of real data shuffled, whole days with all their zones, and alarms counted.
+"""How often alarms are false: shuffles the days of real data and counts the alarms.
 
-In shuffled days nothing changes, so every alarm is a false one. What is counted is compared with what was accepted.
+Whole days are shuffled, with all their zones. Nothing changes over shuffled days, so every alarm is
+false. The number of alarms is compared with the accepted one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _DAYS_A_YEAR = 365.25
 
 
 class FalseAlarms(Struct, frozen=True):
-    """How many false alarms there were a year, how many were accepted, and what chance makes of the accepted ones."""
+    """The false alarms a year, those accepted, and the range of those accepted by chance."""
 
     shuffles: int
     years: float
@@ -34,14 +35,14 @@ class FalseAlarms(Struct, frozen=True):
 
     @property
     def as_accepted(self) -> bool:
-        """Whether the rate is within the 95 % Poisson interval of the one accepted."""
+        """Whether the rate is within the 95 % Poisson interval of the accepted one."""
         return self.low_per_year <= self.per_year <= self.high_per_year
 
 
 def false_alarms(
     counts: NDArray[Any], zones: int, rules: CounterRules, shuffles: int, seed: int, progress: Callable[[str], None]
 ) -> FalseAlarms:
-    """Shuffle the days of ``counts`` (days × zones, the city last) so many times and count the alarms."""
+    """Shuffle the days of ``counts``, days × zones with the city last, and count the alarms."""
     from scipy.stats import poisson
 
     raised = 0

@@ -1,4 +1,4 @@
-"""Where tallies to report on come from: an archive of outcomes, one of inputs, or a table of real activations."""
+"""Reads tallies to report on: from an archive of outcomes or inputs, or a CSV of activations."""
 
 from __future__ import annotations
 
@@ -13,75 +13,79 @@ from streams.core.counters.engine import CounterEngine
 from streams.core.counters.events import Tally, tally_of_shot
 from streams.core.counters.rules import CounterRules
 from streams.core.errors import RampwatchError
-from streams.core.events import COUNTERS, TALLIES, Millis, ShotAlert
+from streams.core.events import Millis, ShotAlert
 from streams.core.rules import JoinRules
 from streams.core.site import Site
+from streams.core.topics import COUNTERS, TALLIES
 from streams.core.windows import NEVER
 from streams.importers.kansas_city import load_activations
 from streams.replay.archive import ArchiveError, read_archive, read_lines, topic_file, value_of
-from streams.replay.run import Fold
+from streams.replay.run import new_pipeline
 
-_TABLE: Final = ".csv"
+_CSV: Final = ".csv"
 _Value = TypeVar("_Value")
 
 
-class Place(Struct, frozen=True):
-    """Where and when one thing that counts happened."""
+class LocatedShot(Struct, frozen=True):
+    """Where and when a shot that counts was fired."""
 
     at_ms: int
     lat: float
     lon: float
 
 
-class _Said(Struct):
-    """Of a counter that was said, as of when it is."""
+class _AsOf(Struct):
+    """The field of a counter that is needed here."""
 
     as_of_ms: Millis
 
 
-class Counted(Struct, frozen=True):
-    """Tallies, what counts of the shots with its place, and the time up to which they were counted.
+class SourceTallies(Struct, frozen=True):
+    """The tallies of a source, its shots that count, and the time as of which to count.
 
-    That is just after the last event, or what the counters say that lie beside the tallies: a replay may have been told
-    another time.
+    That time is just after the last event. For the outcomes of a replay it is the time of their
+    counters, because the replay may have been given another one.
     """
 
     tallies: list[Tally]
-    shots: list[Place]
+    shots: list[LocatedShot]
+    """None of a replay's outcomes, which do not hold them."""
     as_of_ms: int
 
 
-def counted(source: Path, site: Site, rules: JoinRules, partitions: int) -> Counted:
-    """Read a source: a folder of outcomes or inputs, or a CSV of activations. Raises `RampwatchError`."""
-    if source.suffix == _TABLE:
-        return _of_table(source, site)
+def read_tallies(source: Path, site: Site, rules: JoinRules, partitions: int) -> SourceTallies:
+    """Read a folder of outcomes or inputs, or a CSV of activations. Raises `RampwatchError`."""
+    if source.suffix == _CSV:
+        return _of_activations(source, site)
     if source.is_dir() and topic_file(source, TALLIES):
         return _of_outcomes(source)
     return _of_inputs(source, site, rules, partitions)
 
 
-def folded(source: Counted, site: Site, rules: CounterRules, as_of_ms: int | None = None) -> CounterEngine:
-    """Return the counters of what was counted; ``as_of_ms`` None: as of the source's own time."""
-    fold = CounterEngine(site, rules)
+def count_tallies(source: SourceTallies, site: Site, rules: CounterRules, as_of_ms: int | None = None) -> CounterEngine:
+    """Return the counters of a source; ``as_of_ms`` None: as of the source's own time."""
+    engine = CounterEngine(site, rules)
     for tally in source.tallies:
-        fold.feed(tally)
-    fold.advance(source.as_of_ms if as_of_ms is None else as_of_ms)
-    return fold
+        engine.apply(tally)
+    engine.advance(source.as_of_ms if as_of_ms is None else as_of_ms)
+    return engine
 
 
-def _of_table(source: Path, site: Site) -> Counted:
+def _of_activations(source: Path, site: Site) -> SourceTallies:
     shots = [msgspec.convert(alert, ShotAlert) for alert in load_activations(source).alerts]
     if not shots:
-        raise RampwatchError(f"{source}: holds no activation that can be used; name another table")
-    return Counted([tally_of_shot(shot, site) for shot in shots], _places(shots), shots[-1].occurred_at_ms + 1)
+        raise RampwatchError(f"{source}: has no usable activation; name another CSV file")
+    tallies = [tally_of_shot(shot, site) for shot in shots]
+    return SourceTallies(tallies, _located(shots), shots[-1].occurred_at_ms + 1)
 
 
-def _of_outcomes(source: Path) -> Counted:
+def _of_outcomes(source: Path) -> SourceTallies:
     tallies = list(_values(source, TALLIES, Tally, "tally"))
     if not tallies:
-        raise ArchiveError(f"{source}: holds no tally; replay an archive with shots or hits in it")
-    said_ms = max((said.as_of_ms for said in _values(source, COUNTERS, _Said, "counter")), default=None)
-    return Counted(tallies, [], max(tally.at_ms for tally in tallies) + 1 if said_ms is None else said_ms)
+        raise ArchiveError(f"{source}: has no tallies; replay an archive that has shots or hits")
+    counted_ms = max((counter.as_of_ms for counter in _values(source, COUNTERS, _AsOf, "counter")), default=None)
+    as_of_ms = max(tally.at_ms for tally in tallies) + 1 if counted_ms is None else counted_ms
+    return SourceTallies(tallies, [], as_of_ms)
 
 
 def _values(source: Path, topic: str, kind: type[_Value], name: str) -> Iterator[_Value]:
@@ -90,24 +94,25 @@ def _values(source: Path, topic: str, kind: type[_Value], name: str) -> Iterator
         try:
             yield msgspec.json.decode(value_of(line) if line else b"", type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            raise ArchiveError(f"{file}: line {number} holds no {name} ({error}); write it anew") from None
+            raise ArchiveError(f"{file}: line {number} is not a {name} ({error}); run the replay again") from None
 
 
-def _of_inputs(source: Path, site: Site, rules: JoinRules, partitions: int) -> Counted:
-    fold = Fold(site, rules)
+def _of_inputs(source: Path, site: Site, rules: JoinRules, partitions: int) -> SourceTallies:
+    pipeline = new_pipeline(site, rules)
     tallies: list[Tally] = []
     shots: dict[str, ShotAlert] = {}
     for record in read_archive(source, partitions):
-        fold.apply(record)
-        tallies += fold.tallied
-        for shot in fold.shots:
+        effects = pipeline.apply(record)
+        tallies += effects.tallies
+        for shot in effects.shots:
             known = shots.get(shot.alert_id)
             if known is None or shot.revision >= known.revision:
                 shots[shot.alert_id] = shot
-    if fold.last_event_ms == NEVER:
-        raise ArchiveError(f"{source}: holds no event that can be used; the replay's dead letters tell why")
-    return Counted(tallies, _places(s for s in shots.values() if s.status != "dismissed"), fold.last_event_ms + 1)
+    if pipeline.last_event_ms == NEVER:
+        raise ArchiveError(f"{source}: has no usable event; a replay's dead letters give the reasons")
+    located = _located(shot for shot in shots.values() if shot.status != "dismissed")
+    return SourceTallies(tallies, located, pipeline.last_event_ms + 1)
 
 
-def _places(shots: Iterable[ShotAlert]) -> list[Place]:
-    return [Place(shot.occurred_at_ms, shot.lat, shot.lon) for shot in shots]
+def _located(shots: Iterable[ShotAlert]) -> list[LocatedShot]:
+    return [LocatedShot(shot.occurred_at_ms, shot.lat, shot.lon) for shot in shots]

@@ -1,4 +1,4 @@
-"""The counters as a table for a terminal: what rose, by how much, how sure that is, and which alarms are up."""
+"""The counters as tables for a terminal: what rose, by how much, how certain it is, and alarms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from streams.core.counters.ears import C2Alarm
-from streams.core.counters.events import KINDS, Kind, Period, SpikeAlert, SpikeCounter
+from streams.core.counters.events import KINDS, Kind, Period, PeriodName, SpikeAlert, SpikeCounter
 from streams.core.site import CITY, Site
 
 TITLES: Final[dict[Kind, str]] = {
@@ -21,18 +21,25 @@ TITLES: Final[dict[Kind, str]] = {
     "linked_incidents": "Linked incidents",
 }
 
+PERIOD_TITLES: Final[dict[PeriodName, str]] = {
+    "last_28d_vs_prior_28d": "28 days, the 28 before",
+    "last_28d_vs_last_year": "28 days, same last year",
+    "ytd_vs_last_year": "this year, same last year",
+}
+"""The rows of a zone, in their order."""
+
 _WIDTH: Final = 78
 """Columns: the narrowest terminal has 80."""
 _FEW: Final = 5
-"""Below it, now or then, the interval of a ratio reaches from next to nothing to everything."""
+"""With fewer events, now or then, the interval of a ratio is too wide to be useful."""
 _ENDED_SHOWN: Final = 10
-_C2_NOTE: Final = "C2: days of the last 28 above 3 deviations of the 28 days before (EARS C2)"
+_C2_NOTE: Final = "C2: days of the last 28 more than 3 deviations above their baseline (EARS C2)"
 
 
-def change(period: Period) -> str:
-    """Return how a count compares, as people say it: ``+63, +54 %``, ``5 new``, ``not counted then``.
+def change_text(period: Period) -> str:
+    """Return how a count compares: ``+63, +54 %``, ``5 new``, ``not counted then``.
 
-    Of few there is no percentage: one more than one is no doubling.
+    Small counts have no percentage: one more than one is not a doubling.
     """
     if period.comparison_count is None or period.difference is None:
         return "not counted then"
@@ -43,8 +50,8 @@ def change(period: Period) -> str:
     return f"{_signed(period.difference)}, {_signed(round(period.percent))} %"
 
 
-def ratio(period: Period) -> str:
-    """Return the ratio of the rates with its 95 % interval, as ``1.54 (1.21 to 1.96)``; nothing where none then."""
+def ratio_text(period: Period) -> str:
+    """Return the rate ratio and its 95 % interval, such as ``1.54 (1.21 to 1.96)``, or nothing."""
     if period.rate_ratio is None:
         return ""
     if _few(period):
@@ -61,75 +68,74 @@ def _signed(number: int) -> str:
 
 
 class Names:
-    """What the zones of a site are called."""
+    """The names of a site's zones."""
 
     def __init__(self, site: Site) -> None:
         self._names = {zone.zone_id: zone.name for zone in site.zones} | {CITY: site.title or site.name}
 
     def of(self, zone_id: str) -> str:
-        """Return the name of a zone; of the city its title."""
+        """Return the name of a zone, or the title of the city."""
         return self._names.get(zone_id, zone_id)
 
 
 def tables(
     counters: Sequence[SpikeCounter], site: Site, c2: Sequence[C2Alarm], most: int | None = None
 ) -> Iterator[Text]:
-    """Hand out a table for each kind that has anything counted; zones without anything are left out.
+    """Yield a table for each kind with any count; zones without any are left out.
 
-    ``most``: so many zones each, the city, then those with an alarm, then the busiest.
+    ``most``: rows of each table at most: the city, then zones with an alarm, then the busiest.
     """
-    since = _a_month_before(latest_ms(counters), site)
+    since = _first_of_28_days(latest_ms(counters), site)
     for kind in KINDS:
-        of_kind = [counter for counter in counters if counter.kind == kind and _says_something(counter)]
+        of_kind = [counter for counter in counters if counter.kind == kind and _has_counts(counter)]
         if not of_kind:
             continue
         shown = sorted(of_kind, key=_rank)[:most]
-        lately = [c.zone_id for c in c2 if c.kind == kind and c.day >= since]
+        c2_zones = [c.zone_id for c in c2 if c.kind == kind and c.day >= since]
         table = Text(no_wrap=True)
         table.append(_line(TITLES[kind], "now", "then", "change", "rate ratio (95 %)") + "\n", "bold")
         table.append("─" * _WIDTH)
         for counter in shown:
-            table.append("\n").append_text(_rows(counter, site, lately.count(counter.zone_id)))
-        if any(counter.zone_id in lately for counter in shown):
+            table.append("\n").append_text(_rows(counter, site, c2_zones.count(counter.zone_id)))
+        if any(counter.zone_id in c2_zones for counter in shown):
             table.append("\n" + _C2_NOTE, "dim")
         yield table.append("\n")
 
 
 def _rows(counter: SpikeCounter, site: Site, c2_days: int) -> Text:
-    """A zone's name, why its alarm stands, its periods, and what else is known of it."""
+    """A zone's name, its alarm, its periods, and its other counts."""
     name = Names(site).of(counter.zone_id)
     rows = Text()
     rows.append(name, "bold")
-    rows.append(": everything, also what lies in no zone\n" if counter.zone_id == CITY else "\n")
+    rows.append(": everything, including outside all zones\n" if counter.zone_id == CITY else "\n")
     if counter.alarm:
         since = _local(counter.alarm.since_ms - 1, site).date()
         why = counter.alarm.sentence.removeprefix(f"{name}: ")
         rows.append(_filled(f"▲ ALARM since {since}: {why}") + "\n", "bold red")
-    for against, period in _periods(counter):
+    for title, period in _periods(counter):
         if period.count or period.comparison_count:
-            rows.append(_period(against, period) + "\n")
-    return rows.append(_filled(_besides(counter, c2_days)))
+            rows.append(_period(title, period) + "\n")
+    return rows.append(_filled(_other_counts(counter, c2_days)))
 
 
 def _periods(counter: SpikeCounter) -> Iterator[tuple[str, Period]]:
-    """The comparisons, with what they are called; with last year's 28 days only where they were counted."""
-    compared = counter.periods
-    yield "28 days, the 28 before", compared.last_28d_vs_prior_28d
-    if compared.last_28d_vs_last_year.comparison_count is not None:
-        yield "28 days, same last year", compared.last_28d_vs_last_year
-    yield "this year, same last year", compared.ytd_vs_last_year
+    """The periods with their titles; last year's 28 days only if they were counted."""
+    for name, title in PERIOD_TITLES.items():
+        period: Period = getattr(counter.periods, name)
+        if name != "last_28d_vs_last_year" or period.comparison_count is not None:
+            yield title, period
 
 
-def _period(against: str, period: Period) -> str:
+def _period(title: str, period: Period) -> str:
     then = "" if period.comparison_count is None else f"{period.comparison_count:,}"
-    return _line(f"  {against}", f"{period.count:,}", then, change(period), ratio(period))
+    return _line(f"  {title}", f"{period.count:,}", then, change_text(period), ratio_text(period))
 
 
-def _line(against: str, now: str, then: str, changed: str, rates: str) -> str:
-    return f"{against:28}{now:>7}{then:>8}  {changed:14}{rates}".rstrip()
+def _line(title: str, now: str, then: str, change: str, ratio: str) -> str:
+    return f"{title:28}{now:>7}{then:>8}  {change:14}{ratio}".rstrip()
 
 
-def _besides(counter: SpikeCounter, c2_days: int) -> str:
+def _other_counts(counter: SpikeCounter, c2_days: int) -> str:
     parts = [f"24 h: {counter.recent.h24:,}, 7 d: {counter.recent.d7:,}"]
     status = counter.by_status
     if status is not None and (status.unreviewed or status.confirmed or status.dismissed):
@@ -146,20 +152,20 @@ def _filled(text: str) -> str:
 
 
 def wide(table: RenderableType, screen: Console) -> Console:
-    """Return a screen on which no cell of the table is cut: a narrow one may break a line."""
+    """Return a screen wide enough to cut off no cell of the table; a narrow one may wrap lines."""
     options = screen.options.update(max_width=1_000)
     screen.width = max(screen.width, screen.measure(table, options=options).maximum)
     return screen
 
 
-def _says_something(counter: SpikeCounter) -> bool:
+def _has_counts(counter: SpikeCounter) -> bool:
     periods = counter.periods
     spans = (periods.last_28d_vs_prior_28d, periods.ytd_vs_last_year)
     return any(period.count or period.comparison_count for period in spans)
 
 
 def _rank(counter: SpikeCounter) -> tuple[bool, bool, int, str]:
-    """The city first, then what has an alarm, then the zones with the most."""
+    """The city first, then zones with an alarm, then the busiest this year."""
     return counter.zone_id != CITY, counter.alarm is None, -counter.periods.ytd_vs_last_year.count, counter.zone_id
 
 
@@ -167,25 +173,25 @@ def _local(at_ms: int, site: Site) -> datetime:
     return datetime.fromtimestamp(at_ms // 1000, ZoneInfo(site.time_zone))
 
 
-def _a_month_before(as_of_ms: int, site: Site) -> str:
+def _first_of_28_days(as_of_ms: int, site: Site) -> str:
     return (_local(as_of_ms - 1, site).date() - timedelta(days=27)).isoformat()
 
 
 def latest_ms(counters: Sequence[SpikeCounter]) -> int:
-    """Return as of when is counted: those that nothing changed may say an earlier time."""
+    """Return the time as of which is counted: unchanged counters may have an earlier one."""
     return max(counter.as_of_ms for counter in counters)
 
 
-def as_of(as_of_ms: int, site: Site) -> str:
-    """Return as of when is counted, in local time; the end of a day as such."""
+def as_of_text(as_of_ms: int, site: Site) -> str:
+    """Return the time as of which is counted, in local time; midnight is the end of a day."""
     now = datetime.fromtimestamp(as_of_ms / 1000, ZoneInfo(site.time_zone))
     if now.time().isoformat() == "00:00:00":
         return f"the end of {now - timedelta(days=1):%a %Y-%m-%d}"
     return f"{now:%a %Y-%m-%d %H:%M:%S}"
 
 
-def alarms(alerts: Sequence[SpikeAlert]) -> Iterator[str]:
-    """Hand out the lines of alarms: those that are up, then the last ten that ended; the most recent first."""
+def alarm_lines(alerts: Sequence[SpikeAlert]) -> Iterator[str]:
+    """Yield a line for each alarm: those up, then the last ten that ended, newest first."""
     newest = sorted(alerts, key=lambda alert: (alert.first_crossing, alert.zone_id), reverse=True)
     up = [alert for alert in newest if alert.status == "raised"]
     ended = [alert for alert in newest if alert.status == "ended"]

@@ -1,1 +1,1 @@
-"""What rampwatch costs and how fast it answers, measured on this machine beside yardsticks in the same run."""
+"""Benchmarks: throughput, latency and memory beside baselines measured in the same run."""

@@ -1,7 +1,7 @@
-"""What the engine costs, alone: how many events a second it takes in, how many bytes a kept read takes.
+"""The engine alone: events per second, and bytes of memory per retained read.
 
-Realistic traffic is a simulated day; the worst is every plate listed and a shot a second. Events are decoded before
-the clock starts.
+The realistic load is a simulated day. The worst case has every plate listed and one shot per
+second. Decoding and validation are not timed.
 """
 
 from __future__ import annotations
@@ -19,38 +19,37 @@ from typing import Final
 import msgspec
 
 from streams.core.engine import Engine
-from streams.core.events import BROADCAST, HITS, READS, SHOTS, Record
+from streams.core.events import Record
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
 from streams.core.site import Site
+from streams.core.topics import BROADCAST, HITS, READS, SHOTS
 from streams.simulate.scenarios import Scenario, rows
 
 BATCH: Final = 500
-"""Records between two publications, as the worker takes them from Kafka."""
+"""Events per batch; changed incidents are published after each batch, as a worker does per poll."""
 
 
 class EngineRound(msgspec.Struct, frozen=True):
-    """Events a second through the engine alone, in one round."""
+    """Results of one round with the engine alone."""
 
     engine_per_s: float
-    """A simulated day, most of it reads of plates that nobody lists."""
+    """Events per second, for a simulated day; most events are reads of unlisted plates."""
     engine_worst_per_s: float
-    """Every plate listed, a shot a second all over the city, twenty reads a second, for a minute."""
+    """Events per second, with every plate listed, one shot and twenty reads per second."""
     engine_worst_incidents_per_s: float
-    """Revisions of incidents that came of the worst."""
+    """Incident revisions per second in the worst case."""
 
 
 def engine_rounds(scenario: Scenario) -> Iterator[EngineRound]:
-    """Measure the engine on a scene's traffic and on the worst case, once for each round that is asked for."""
-    rules = JoinRules()
-    realistic = _admitted(
-        scenario.site, rules, (Record(t, 0, n, s, v) for n, (t, s, _, v) in enumerate(rows(scenario)))
-    )
-    worst = _admitted(scenario.site, rules, _worst(scenario.site, seconds=60))
+    """Yield round after round of the engine on a scenario's records and on the worst case."""
+    site, rules = scenario.site, JoinRules()
+    realistic = _admitted(site, rules, (Record(t, 0, n, s, v) for n, (t, s, _, v) in enumerate(rows(scenario))))
+    worst = _admitted(site, rules, _worst_case(site, seconds=60))
     while True:
-        quick, _ = _rate(scenario.site, rules, realistic)
-        slow, incidents = _rate(scenario.site, rules, worst)
-        yield EngineRound(quick, slow, incidents)
+        realistic_per_s, _ = _rates(site, rules, realistic)
+        worst_per_s, worst_incidents_per_s = _rates(site, rules, worst)
+        yield EngineRound(realistic_per_s, worst_per_s, worst_incidents_per_s)
 
 
 def _admitted(site: Site, rules: JoinRules, records: Iterator[Record]) -> list[Admitted]:
@@ -58,9 +57,9 @@ def _admitted(site: Site, rules: JoinRules, records: Iterator[Record]) -> list[A
     return [intake.admit(record) for record in records]
 
 
-def _rate(site: Site, rules: JoinRules, admitted: Sequence[Admitted]) -> tuple[float, float]:
-    """Return events a second, and incidents published a second, with publications every `BATCH` events."""
-    engine, said = Engine(site, rules), 0
+def _rates(site: Site, rules: JoinRules, admitted: Sequence[Admitted]) -> tuple[float, float]:
+    """Return events per second and incident revisions per second, in batches of `BATCH` events."""
+    engine, revisions = Engine(site, rules), 0
     gc.collect()
     began_s = time.perf_counter()
     for start in range(0, len(admitted), BATCH):
@@ -70,14 +69,14 @@ def _rate(site: Site, rules: JoinRules, admitted: Sequence[Admitted]) -> tuple[f
                 engine.apply_broadcast(record)
             else:
                 engine.join(record)
-        said += len(engine.changes())
+        revisions += len(engine.changes())
         engine.release(batch[-1].stamp_ms)
     took_s = time.perf_counter() - began_s
-    return len(admitted) / took_s, said / took_s
+    return len(admitted) / took_s, revisions / took_s
 
 
-def _worst(site: Site, seconds: int) -> Iterator[Record]:
-    """A shot a second all over the city, twenty reads a second, each of a listed plate."""
+def _worst_case(site: Site, seconds: int) -> Iterator[Record]:
+    """Yield one shot per second near random ramps, and twenty reads per second of listed plates."""
     rng = random.Random("the worst")
     ramps = list(site.ramps.values())
     begin_ms = 1_780_000_000_000
@@ -109,12 +108,13 @@ def _worst(site: Site, seconds: int) -> Iterator[Record]:
 
 
 def bytes_per_read(site: Site, rules: JoinRules, number: int) -> float:
-    """Return by how much a process grows for each of so many reads kept, all within a day.
+    """Return the memory growth of a process per retained read, over ``number`` reads.
 
-    The process is a new one: what an older one has given back, its reads would fill without a trace.
+    All reads are within the retention of reads. Measured in a new process: in an older one, new
+    reads would reuse memory that was freed before, and the growth would not show them.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
-        return alone.submit(_growth_per_read, site, rules, number).result()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as new_process:
+        return new_process.submit(_growth_per_read, site, rules, number).result()
 
 
 def _growth_per_read(site: Site, rules: JoinRules, number: int) -> float:
@@ -146,10 +146,10 @@ def _growth_per_read(site: Site, rules: JoinRules, number: int) -> float:
 
 
 def _resident_bytes() -> int:
-    """What the process holds now; where the system does not tell, the most that it ever held."""
+    """Return the resident memory of this process, or its peak where /proc is not available."""
     try:
         with open("/proc/self/statm") as statm:
             return int(statm.read().split()[1]) * resource.getpagesize()
     except OSError:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
+        return peak if sys.platform == "darwin" else peak * 1024

@@ -1,4 +1,4 @@
-"""The processes that are measured: yardsticks that tell their own time, and workers that their metrics tell of."""
+"""The measured processes: baselines that time themselves, and workers timed by their metrics."""
 
 from __future__ import annotations
 
@@ -22,55 +22,59 @@ from streams.local_broker.guard import GuardedProcess
 from streams.settings import Settings, as_environment
 
 WAIT_S_MAX: Final = 120.0
-"""For anything that a measured process has to do."""
-_LOOK_EVERY_S: Final = 0.05
-"""A worker answers with the time that it has for reads: every 30 ms, and for all its metrics, was a third of it."""
+"""Time limit for every wait on a measured process."""
+_POLL_EVERY_S: Final = 0.05
+"""Interval between metric requests.
 
-_ANY: Final = "rampwatch_partitions"
+Serving metrics takes time from the worker. Requesting all metrics every 30 ms took a third of it.
+"""
+
+_ANY_METRIC: Final = "rampwatch_partitions"
 
 T = TypeVar("T")
 
 
 class BenchError(RampwatchError):
-    """Something that could not be measured; the message says what, and what was said about it."""
+    """Something could not be measured; the message names it and includes available output."""
 
 
-class Told(msgspec.Struct):
-    """What a yardstick says at its end."""
+class Timing(msgspec.Struct):
+    """The JSON that a baseline or the load prints at its end."""
 
     records: int
     seconds: float
 
     @property
     def per_s(self) -> float:
-        """Records a second."""
+        """Records per second."""
         return self.records / self.seconds
 
 
-def baseline(module: str, *arguments: object) -> Told:
-    """Run a module to its end and return what it tells."""
+def run_baseline(module: str, *arguments: object) -> Timing:
+    """Run a module to its end and return the timing it prints."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     try:
         ended = subprocess.run(command, env=_environment(), capture_output=True, timeout=WAIT_S_MAX, check=False)
     except subprocess.TimeoutExpired:
-        raise BenchError(f"{module}: not ended after {WAIT_S_MAX:.0f} s; try fewer records") from None
+        raise BenchError(f"{module}: still running after {WAIT_S_MAX:.0f} s; try fewer records") from None
     if ended.returncode:
-        raise BenchError(f"{module}: ended with code {ended.returncode}; it said:\n{ended.stderr.decode()[-2000:]}")
-    return msgspec.json.decode(ended.stdout, type=Told)
+        errors = ended.stderr.decode()[-2000:]
+        raise BenchError(f"{module}: failed with exit code {ended.returncode}; its output ends with:\n{errors}")
+    return msgspec.json.decode(ended.stdout, type=Timing)
 
 
-def started(module: str, *arguments: object) -> subprocess.Popen[bytes]:
-    """Start a module that ends by itself; `told_by` waits for its word."""
+def start_module(module: str, *arguments: object) -> subprocess.Popen[bytes]:
+    """Start a module that ends by itself; `result_of` waits for its end."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE)
 
 
-def told_by(process: subprocess.Popen[bytes]) -> Told:
-    """Return what a module says at its end."""
-    said, _ = process.communicate(timeout=WAIT_S_MAX)
+def result_of(process: subprocess.Popen[bytes]) -> Timing:
+    """Wait for the end of a process and return the timing it prints."""
+    output, _ = process.communicate(timeout=WAIT_S_MAX)
     if process.returncode:
-        raise BenchError(f"{process.args!r}: ended with code {process.returncode}; see what it said above")
-    return msgspec.json.decode(said, type=Told)
+        raise BenchError(f"{process.args!r}: failed with exit code {process.returncode}; see its output above")
+    return msgspec.json.decode(output, type=Timing)
 
 
 def _environment() -> dict[str, str]:
@@ -78,14 +82,14 @@ def _environment() -> dict[str, str]:
 
 
 class Sample(msgspec.Struct):
-    """A number that a worker told, and when it was asked."""
+    """The value of a worker's metric, and when it was read."""
 
     at_s: float
     value: float
 
 
 class MeasuredWorker:
-    """A worker process with its metrics served; it ends with this program, whatever happens."""
+    """A worker process that serves metrics; it always ends with this process."""
 
     def __init__(self, settings: Settings, log: Path) -> None:
         with socket.socket() as listener:
@@ -97,39 +101,44 @@ class MeasuredWorker:
         command = [sys.executable, "-m", "streams.cli", "worker"]
         self._process = GuardedProcess(command, _environment() | as_environment(settings), Path.cwd(), log, False)
 
-    def await_answer(self) -> None:
-        """Wait until it can be asked, which is before it has read anything."""
-        self.until(lambda: self._metrics(_ANY), "answering")
+    def await_metrics(self) -> None:
+        """Wait until the worker serves metrics, which is before it consumes any record."""
+        self.until(lambda: self._metrics(_ANY_METRIC), "serving metrics")
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """End the worker abruptly, as a crash would."""
         self._process.kill()
         self._process.close(False)
 
     def close(self) -> None:
-        """End it in order."""
+        """Stop the worker in order."""
         self._process.close(False)
 
-    def until(self, asked: Callable[[], T | None], what: str) -> T:
-        """Return what is asked for once it is there; raises `BenchError` where it does not come."""
+    def until(self, probe: Callable[[], T | None], state: str) -> T:
+        """Return the first result of ``probe`` that is not None.
+
+        Raises `BenchError` if the worker ends or does not reach this state within `WAIT_S_MAX`.
+        """
         deadline_s = time.monotonic() + WAIT_S_MAX
-        while (found := asked()) is None:
+        while (result := probe()) is None:
             if self._process.ended.is_set() or time.monotonic() > deadline_s:
-                said = self._log.read_text("utf-8", "replace")[-2000:].strip()
-                raise BenchError(f"the worker is not {what} after {WAIT_S_MAX:.0f} s, or has ended; it said:\n{said}")
-            time.sleep(_LOOK_EVERY_S)
-        return found
+                log = self._log.read_text("utf-8", "replace")[-2000:].strip()
+                raise BenchError(
+                    f"the worker ended, or was not {state} within {WAIT_S_MAX:.0f} s; its log ends with:\n{log}"
+                )
+            time.sleep(_POLL_EVERY_S)
+        return result
 
     def sample(self, name: str, topic: str | None = None) -> Sample:
-        """Return the sum of a metric, of one topic where told; 0 where nothing has been counted yet."""
-        asked_s = time.perf_counter()
-        text = self.until(lambda: self._metrics(name), "answering")
-        at_s = (asked_s + time.perf_counter()) / 2
-        found = [s for family in text_string_to_metric_families(text) for s in family.samples if s.name == name]
-        return Sample(at_s, sum(s.value for s in found if topic is None or s.labels.get("topic") == topic))
+        """Return the sum of a metric, over one topic or all labels; 0 if it has no samples yet."""
+        requested_s = time.perf_counter()
+        text = self.until(lambda: self._metrics(name), "serving metrics")
+        at_s = (requested_s + time.perf_counter()) / 2
+        samples = [s for family in text_string_to_metric_families(text) for s in family.samples if s.name == name]
+        return Sample(at_s, sum(s.value for s in samples if topic is None or s.labels.get("topic") == topic))
 
     def _metrics(self, name: str) -> str | None:
-        """What this metric says; None while they are not served."""
+        """Return this metric in the text format; None if the worker does not serve metrics."""
         try:
             with urllib.request.urlopen(f"{self._url}?name[]={name}", timeout=WAIT_S_MAX) as page:
                 text: str = page.read().decode()
@@ -139,12 +148,12 @@ class MeasuredWorker:
 
 
 @contextmanager
-def worker(settings: Settings) -> Iterator[MeasuredWorker]:
-    """A worker that can be asked, and is gone afterwards."""
+def measured_worker(settings: Settings) -> Iterator[MeasuredWorker]:
+    """Run a worker that serves metrics, and stop it afterwards."""
     with tempfile.TemporaryDirectory(prefix="rampwatch-bench-") as folder:
-        measured = MeasuredWorker(settings, Path(folder) / "worker.log")
+        worker = MeasuredWorker(settings, Path(folder) / "worker.log")
         try:
-            measured.await_answer()
-            yield measured
+            worker.await_metrics()
+            yield worker
         finally:
-            measured.close()
+            worker.close()

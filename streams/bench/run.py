@@ -1,4 +1,4 @@
-"""One run of the bench: everything in turn, round after round, so that a noisy machine is noisy to all alike."""
+"""One benchmark run: all measurements in turn, in rounds, so that noise affects all alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from streams.bench.latency import latencies
 from streams.bench.processes import BenchError
 from streams.bench.throughput import rates
 from streams.bench.traffic import day, fill
-from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
 from streams.core.site import Site
 from streams.kafka import topics
@@ -27,28 +26,30 @@ from streams.local_broker.broker import BrokerUnavailable, LocalBroker
 from streams.settings import Settings
 from streams.simulate.scenarios import Scenario, days, local_midnight
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 _SESSION_MS: Final = 6_000
-"""The least that brokers take as they come: so soon a killed worker's partitions go to its successor."""
+"""The shortest session timeout that brokers accept by default.
+
+A killed worker's partitions are reassigned after this time.
+"""
 
 
 class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of everything to measure."""
+    """How much to measure."""
 
     rounds: int = 5
     reads: int = 600_000
     stock_reads: int = 20_000
-    """For the stock agent, which is tens of times slower."""
+    """Reads for the stock Faust agent, which is tens of times slower."""
     latency_s: float = 20.0
     kept_reads: int = 1_000_000
-    """In memory, to see what one takes."""
+    """Reads retained in memory, to measure the bytes per read."""
     broker: bool = True
 
 
 QUICK: Final = BenchPlan(rounds=1, reads=40_000, stock_reads=3_000, latency_s=3.0, kept_reads=50_000)
-"""Everything once and little of it: whether it works, not how fast it is."""
-
+"""One short round of everything, to see whether it works rather than how fast it is."""
 
 BASELINES: Final = {
     "worker_of_bare": ("worker_per_s", "bare_per_s"),
@@ -56,55 +57,55 @@ BASELINES: Final = {
     "rebuild_of_bare": ("rebuild_per_s", "bare_per_s"),
     "shot_to_incident_of_round_trip": ("shot_to_incident_p99_ms", "round_trip_p99_ms"),
 }
-"""Names of ratios: of which figure, to which."""
+"""Name of each ratio to the figure measured and the baseline that divides it."""
 
 
 class Figures(msgspec.Struct, kw_only=True):
-    """Medians over the rounds; None where nothing could be measured, and then ``notes`` says why."""
+    """Medians over the rounds; None if not measured, with the reason in ``notes``."""
 
     bare_per_s: float | None = None
-    """Plate reads a second through a bare aiokafka loop that fetches, decodes and validates."""
+    """Plate reads per second through a bare aiokafka loop that fetches, decodes and validates."""
     stock_faust_per_s: float | None = None
     """The same through a stock Faust agent with a Record and no state."""
     worker_per_s: float | None = None
-    """The same through a worker: the full join, metrics served and asked for."""
+    """The same through a worker: the full join, with metrics served and scraped."""
     rebuild_per_s: float | None = None
-    """Records a second that a worker takes back in after it was killed, until all partitions are ready."""
+    """Records per second read back after a kill, until all partitions are ready."""
     round_trip_p99_ms: float | None = None
-    """From a plain producer to a plain consumer, while 5 000 reads a second flow."""
+    """From a plain producer to a plain consumer, under a load of 5 000 reads per second."""
     shot_to_incident_p99_ms: float | None = None
-    """From the send of a shot to the receipt of its incident (``read_committed``), under the same load."""
+    """From sending a shot to receiving its incident (``read_committed``), under the same load."""
     bytes_per_read: float
-    """Growth of the process over reads with random ids of 16 characters."""
+    """Memory growth of a process per retained read, with random ids of 16 characters."""
     engine_per_s: float
-    """Events a second through the engine alone, decoded before, of a simulated day."""
+    """Events per second through the engine alone, for a simulated day decoded beforehand."""
     engine_worst_per_s: float
-    """The same where every plate is listed and a shot falls every second."""
+    """The same with every plate listed and one shot per second."""
     engine_worst_incidents_per_s: float
-    """Revisions of incidents that came of it."""
+    """Incident revisions per second in that worst case."""
     spread: dict[str, tuple[float, float]]
-    """The least and the greatest of the rounds."""
+    """Minimum and maximum over the rounds."""
     ratios: dict[str, float]
-    """How many times its yardstick a figure is, compared within each round: the median."""
+    """Ratio of a figure to its baseline, taken within each round: the median."""
     notes: list[str]
 
 
-def bench(site: Site, settings: Settings, plan: BenchPlan, say: Say) -> Figures:
-    """Measure everything and return the figures; without Kafka, of the engine alone."""
-    say("making a day of traffic")
+def bench(site: Site, settings: Settings, plan: BenchPlan, report: Report) -> Figures:
+    """Measure everything and return the figures; without Kafka, measure the engine alone."""
+    report("simulating a day of traffic")
     scenario = days(site, 7, 1, local_midnight(site, "2026-06-05"))
     measured: dict[str, list[float]] = {}
     notes: list[str] = []
     try:
         if plan.broker:
-            with _kafka(settings, say) as ours:
-                _all_in_turn(site, ours, scenario, plan, measured, say)
+            with _kafka(settings, report) as bench_settings:
+                _all_rounds(site, bench_settings, scenario, plan, measured, report)
         else:
-            raise BrokerUnavailable("not asked for")
+            raise BrokerUnavailable("turned off by --no-broker")
     except BrokerUnavailable as error:
-        notes.append(f"no Kafka ({error}): the engine alone was measured")
-        _engine_rounds(scenario, plan, measured, say)
-    say(f"memory of {plan.kept_reads:,} reads")
+        notes.append(f"measured the engine alone, without Kafka: {error}")
+        _engine_rounds(scenario, plan, measured, report)
+    report(f"memory of {plan.kept_reads:,} reads")
     measured["bytes_per_read"] = [bytes_per_read(site, JoinRules(), plan.kept_reads)]
     return _figures(measured, notes)
 
@@ -113,72 +114,77 @@ def _figures(measured: Mapping[str, list[float]], notes: list[str]) -> Figures:
     medians = {name: statistics.median(values) for name, values in measured.items()}
     spread = {name: (min(values), max(values)) for name, values in measured.items()}
     ratios = {
-        name: statistics.median(one / other for one, other in zip(measured[of], measured[to], strict=True))
-        for name, (of, to) in BASELINES.items()
-        if of in measured and to in measured
+        name: statistics.median(value / base for value, base in zip(measured[figure], measured[baseline], strict=True))
+        for name, (figure, baseline) in BASELINES.items()
+        if figure in measured and baseline in measured
     }
     return msgspec.convert({**medians, "spread": spread, "ratios": ratios, "notes": notes}, Figures)
 
 
-def _all_in_turn(
-    site: Site, settings: Settings, scenario: Scenario, plan: BenchPlan, measured: dict[str, list[float]], say: Say
+def _all_rounds(
+    site: Site,
+    settings: Settings,
+    scenario: Scenario,
+    plan: BenchPlan,
+    measured: dict[str, list[float]],
+    report: Report,
 ) -> None:
-    say(f"filling the topics with {plan.reads:,} reads")
-    with _topics(settings, "day") as of_day:
-        filled = asyncio.run(fill(of_day.broker, of_day.prefix, day(site, plan.reads, round(time.time() * 1000))))
+    report(f"filling the topics with {plan.reads:,} reads")
+    with _topics(settings, "day") as day_settings:
+        rows = day(site, plan.reads, round(time.time() * 1000))
+        filled = asyncio.run(fill(day_settings.broker, day_settings.prefix, rows))
         engine = engine_rounds(scenario)
         for number in range(plan.rounds):
-            say_round = functools.partial(_say_of_round, say, number, plan.rounds)
-            of_round = msgspec.structs.replace(of_day, group=f"round-{number}")
-            _note(measured, rates(of_round, filled, plan.stock_reads, say_round))
-            say_round("from shot to incident, under load")
-            with _topics(settings, f"latency-{number}") as of_latency:
-                _note(measured, latencies(of_latency, site, plan.latency_s))
-            say_round("the engine alone")
-            _note(measured, next(engine))
+            report_step = functools.partial(_report_step, report, number, plan.rounds)
+            round_settings = msgspec.structs.replace(day_settings, group=f"round-{number}")
+            _add(measured, rates(round_settings, filled, plan.stock_reads, report_step))
+            report_step("from shot to incident, under load")
+            with _topics(settings, f"latency-{number}") as latency_settings:
+                _add(measured, latencies(latency_settings, site, plan.latency_s))
+            report_step("the engine alone")
+            _add(measured, next(engine))
 
 
-def _engine_rounds(scenario: Scenario, plan: BenchPlan, measured: dict[str, list[float]], say: Say) -> None:
+def _engine_rounds(scenario: Scenario, plan: BenchPlan, measured: dict[str, list[float]], report: Report) -> None:
     engine = engine_rounds(scenario)
     for number in range(plan.rounds):
-        _say_of_round(say, number, plan.rounds, "the engine alone")
-        _note(measured, next(engine))
+        _report_step(report, number, plan.rounds, "the engine alone")
+        _add(measured, next(engine))
 
 
-def _say_of_round(say: Say, number: int, rounds: int, what: str) -> None:
-    say(f"round {number + 1} of {rounds}: {what}")
+def _report_step(report: Report, number: int, rounds: int, step: str) -> None:
+    report(f"round {number + 1} of {rounds}: {step}")
 
 
-def _note(measured: dict[str, list[float]], round_: msgspec.Struct) -> None:
-    for name, value in msgspec.structs.asdict(round_).items():
+def _add(measured: dict[str, list[float]], results: msgspec.Struct) -> None:
+    """Add the results of one round to the measured values."""
+    for name, value in msgspec.structs.asdict(results).items():
         if value is not None:
             measured.setdefault(name, []).append(value)
 
 
 @contextmanager
-def _kafka(settings: Settings, say: Say) -> Iterator[Settings]:
-    """Settings for a broker that answers: the one that is set, or one started for the bench."""
+def _kafka(settings: Settings, report: Report) -> Iterator[Settings]:
+    """Return settings for a broker: the configured one, or one started for the benchmark."""
     if settings.security_protocol != "PLAINTEXT":
-        raise BenchError("the bench measures a broker that asks for nothing; unset RAMPWATCH_SECURITY_PROTOCOL")
-    if settings.security_protocol != Settings().security_protocol:
-        raise RampwatchError(
-            f"RAMPWATCH_SECURITY_PROTOCOL={settings.security_protocol}: the yardsticks speak PLAINTEXT only; unset it, "
-            "and name a broker that takes it or none, so that one is started"
+        raise BenchError(
+            f"RAMPWATCH_SECURITY_PROTOCOL={settings.security_protocol}: expected PLAINTEXT, since the baselines "
+            "connect without security; unset it, and set RAMPWATCH_BROKER to a plaintext listener or unset it too"
         )
     if "RAMPWATCH_BROKER" in os.environ or settings.broker != Settings().broker:
         yield settings
         return
-    with LocalBroker.start(say=say) as broker:
+    with LocalBroker.start(report=report) as broker:
         yield msgspec.structs.replace(settings, broker=broker.address)
 
 
 @contextmanager
 def _topics(settings: Settings, name: str) -> Iterator[Settings]:
-    """Topics of the bench's own, gone again afterwards."""
+    """Create topics with a prefix of their own, and delete them afterwards."""
     prefix = f"bench-{secrets.token_hex(4)}-{name}-"
-    ours = msgspec.structs.replace(settings, prefix=prefix, session_timeout_ms=_SESSION_MS)
-    asyncio.run(topics.create(ours))
+    bench_settings = msgspec.structs.replace(settings, prefix=prefix, session_timeout_ms=_SESSION_MS)
+    asyncio.run(topics.create(bench_settings))
     try:
-        yield ours
+        yield bench_settings
     finally:
-        asyncio.run(topics.delete(ours))
+        asyncio.run(topics.delete(bench_settings))

@@ -1,7 +1,8 @@
-"""The second yardstick: a stock Faust agent with a Record model and no state, as a Faust user would write it first.
+"""The second baseline: a stock Faust agent with a Record model and no state.
 
-Run as a process of its own: ``python -m streams.bench.stock_faust BROKER TOPIC RECORDS``. Prints one JSON object: how
-many records, in how many seconds from the first to the last.
+This is what a Faust user would write first. Runs in its own process:
+``python -m streams.bench.stock_faust BROKER TOPIC RECORDS``. Prints one JSON object with the number
+of records and the seconds from the first to the last record.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any, Final
 import faust
 
 _STOP_S: Final = 10.0
-"""A Faust app that has not stopped by then is left to the end of its process."""
+"""Time limit for stopping the Faust app; after that the end of the process ends it."""
 
 
 class Read(faust.Record, serializer="json"):  # type: ignore[misc,call-arg]
-    """A plate read, as Faust models records."""
+    """A plate read as a Faust record."""
 
     read_id: str
     plate: str
@@ -36,12 +37,12 @@ class Read(faust.Record, serializer="json"):  # type: ignore[misc,call-arg]
     colour: str | None = None
 
 
-async def agent(broker: str, topic: str, records: int, data: str) -> float:
-    """Return the seconds from the first to the last of so many records of a filled topic."""
+async def consume(broker: str, topic: str, records: int, data_folder: str) -> float:
+    """Consume this many records of a filled topic; return the seconds from first to last."""
     app = faust.App(
-        f"yardstick-{secrets.token_hex(4)}",
+        f"bench-stock-faust-{secrets.token_hex(4)}",
         broker=f"kafka://{broker}",
-        datadir=data,
+        datadir=data_folder,
         store="memory://",
         web_enabled=False,
         topic_allow_declare=False,
@@ -53,12 +54,12 @@ async def agent(broker: str, topic: str, records: int, data: str) -> float:
     done = asyncio.Event()
 
     async def count(stream: Any) -> None:  # noqa: ANN401 - Faust has no types
-        seen = 0
+        consumed = 0
         async for _ in stream:
-            seen += 1
-            if seen in (1, records):
+            consumed += 1
+            if consumed in (1, records):
                 times_s.append(time.perf_counter())
-            if seen == records:
+            if consumed == records:
                 done.set()
 
     app.agent(app.topic(topic, value_type=Read))(count)
@@ -71,10 +72,10 @@ async def agent(broker: str, topic: str, records: int, data: str) -> float:
 
 
 def main() -> None:
-    """Run the agent as the command line says."""
+    """Run the agent with the arguments of the command line."""
     broker, topic, records = sys.argv[1:]
-    with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
-        seconds = asyncio.run(agent(broker, topic, int(records), data))
+    with tempfile.TemporaryDirectory(prefix="rampwatch-") as data_folder:
+        seconds = asyncio.run(consume(broker, topic, int(records), data_folder))
     sys.stdout.write(json.dumps({"records": int(records), "seconds": seconds}))
 
 

@@ -1,4 +1,4 @@
-"""The figures of a run, as a table for people."""
+"""The figures of a benchmark run as a table."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ _ROWS: Final = (
     ("round_trip_p99_ms", "bare round trip, p99 under 5,000 reads/s", "ms"),
     ("shot_to_incident_p99_ms", "shot to incident, p99 under 5,000 reads/s", "ms"),
     ("engine_per_s", "engine alone, a simulated day", "events/s"),
-    ("engine_worst_per_s", "engine alone, every plate listed, a shot a second", "events/s"),
-    ("engine_worst_incidents_per_s", "  revisions of incidents that came of it", "1/s"),
-    ("bytes_per_read", "memory of a kept read", "bytes"),
+    ("engine_worst_per_s", "engine alone, every plate listed, one shot per second", "events/s"),
+    ("engine_worst_incidents_per_s", "  incident revisions in that worst case", "1/s"),
+    ("bytes_per_read", "memory per retained read", "bytes"),
 )
 
 
 def table(figures: Figures) -> Table:
-    """Return the medians with their spread, and the median of what each is of its yardstick in the same round."""
-    made = Table("figure", "unit", "median", "least", "most", "beside")
-    for column in made.columns[2:5]:
+    """Return the median, range and baseline ratios of each figure."""
+    rows = Table("figure", "unit", "median", "min", "max", "vs baseline")
+    for column in rows.columns[2:5]:
         column.justify = "right"
-    for name, what, unit in _ROWS:
+    for name, description, unit in _ROWS:
         median = getattr(figures, name)
         least, most = figures.spread.get(name, (None, None))
-        made.add_row(what, unit, _told(median), _told(least), _told(most), _beside(figures, name))
-    return made
+        rows.add_row(description, unit, _number(median), _number(least), _number(most), _ratios(figures, name))
+    return rows
 
 
-def _told(value: float | None) -> str:
+def _number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 1_000 else f"{value:,.1f}"
 
 
-def _beside(figures: Figures, figure: str) -> str:
-    """How many times its yardsticks a figure is."""
-    said = [
+def _ratios(figures: Figures, figure: str) -> str:
+    """Return the ratios of a figure to its baselines."""
+    ratios = [
         f"{figures.ratios[name]:.2f} x {name.partition('_of_')[2].replace('_', ' ')}"
-        for name, (of, _) in BASELINES.items()
-        if of == figure and name in figures.ratios
+        for name, (measured, _) in BASELINES.items()
+        if measured == figure and name in figures.ratios
     ]
-    return ", ".join(said)
+    return ", ".join(ratios)

@@ -1,7 +1,7 @@
-"""How many plate reads a second: the yardsticks, the worker, and the worker's rebuild after it was killed.
+"""Throughput in plate reads per second: the baselines, the worker, and its rebuild after a kill.
 
-A worker is timed from outside, by its metrics: from the last time it was asked and had counted nothing to the first
-time it had counted all. So up to two pauses between questions are to its disadvantage.
+A worker is timed from outside through its metrics, from the last sample of 0 to the first sample
+that shows all records. The measured time is too long by up to two sampling intervals.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from streams.bench.processes import BenchError, MeasuredWorker, Sample, baseline, worker
-from streams.core.events import HITS, INCIDENTS, READS
+from streams.bench.processes import BenchError, MeasuredWorker, Sample, measured_worker, run_baseline
+from streams.core.topics import HITS, INCIDENTS, READS
 from streams.settings import Settings
 
 RECORDS: Final = "rampwatch_records_total"
@@ -25,7 +25,7 @@ _COMMIT_S_MAX: Final = 30.0
 
 
 class Rates(msgspec.Struct):
-    """Plate reads a second in one round."""
+    """The throughput of one round, in records per second."""
 
     bare_per_s: float
     stock_faust_per_s: float
@@ -33,62 +33,65 @@ class Rates(msgspec.Struct):
     rebuild_per_s: float
 
 
-def rates(settings: Settings, filled: Mapping[str, int], stock_records: int, say: Callable[[str], None]) -> Rates:
-    """Measure each once on topics that hold so many records; ``settings`` name a group that is new."""
+def rates(settings: Settings, filled: Mapping[str, int], stock_records: int, report: Callable[[str], None]) -> Rates:
+    """Measure each once, on topics that hold as many records as ``filled`` gives.
+
+    ``settings`` must have an unused group.
+    """
     topic = settings.prefix + READS
-    say("a bare loop")
-    bare = baseline("streams.bench.bare", settings.broker, topic, filled[READS])
-    say("a stock Faust agent")
-    stock = baseline("streams.bench.stock_faust", settings.broker, topic, min(stock_records, filled[READS]))
-    say("a worker")
-    asyncio.run(_empty(settings))
-    with worker(settings) as first:
-        joined = _timed(first, RECORDS, READS, filled[READS])
+    report("a bare loop")
+    bare = run_baseline("streams.bench.bare", settings.broker, topic, filled[READS])
+    report("a stock Faust agent")
+    stock = run_baseline("streams.bench.stock_faust", settings.broker, topic, min(stock_records, filled[READS]))
+    report("a worker")
+    asyncio.run(_delete_incidents(settings))
+    with measured_worker(settings) as first:
+        worker_per_s = _join_rate(first, filled[READS])
         asyncio.run(_await_committed(settings))
         first.kill()
-    say("its rebuild after a kill")
-    with worker(settings) as second:
-        rebuilt = _rebuilt(second, settings.partitions)
-    return Rates(bare.per_s, stock.per_s, joined, rebuilt)
+    report("its rebuild after a kill")
+    with measured_worker(settings) as second:
+        rebuild_per_s = _rebuild_rate(second, settings.partitions)
+    return Rates(bare.per_s, stock.per_s, worker_per_s, rebuild_per_s)
 
 
-def _timed(measured: MeasuredWorker, name: str, topic: str | None, number: int) -> float:
-    """Return by how many a second a counter of a worker grows from 0 to ``number``."""
-    before: list[Sample] = []
+def _join_rate(worker: MeasuredWorker, reads: int) -> float:
+    """Return the reads per second at which a worker consumes its first ``reads`` reads."""
+    zero_samples: list[Sample] = []
 
-    def all_counted() -> Sample | None:
-        sample = measured.sample(name, topic)
+    def all_consumed() -> Sample | None:
+        sample = worker.sample(RECORDS, READS)
         if sample.value == 0:
-            before[:] = [sample]
-        return sample if sample.value >= number else None
+            zero_samples[:] = [sample]
+        return sample if sample.value >= reads else None
 
-    end = measured.until(all_counted, f"through with {number} records")
-    return number / (end.at_s - _last(before, name).at_s)
+    end = worker.until(all_consumed, f"done with {reads} records")
+    return reads / (end.at_s - _last_zero(zero_samples, RECORDS).at_s)
 
 
-def _rebuilt(measured: MeasuredWorker, partitions: int) -> float:
-    """Return how many records a second a worker takes back in until all partitions are ready."""
-    before: list[Sample] = []
+def _rebuild_rate(worker: MeasuredWorker, partitions: int) -> float:
+    """Return the records per second that a worker rebuilds from until all partitions are ready."""
+    zero_samples: list[Sample] = []
 
     def all_ready() -> Sample | None:
-        sample, ready = measured.sample(REBUILT), measured.sample(READY)
+        sample, ready = worker.sample(REBUILT), worker.sample(READY)
         if sample.value == 0:
-            before[:] = [sample]
+            zero_samples[:] = [sample]
         return ready if ready.value >= partitions else None
 
-    end = measured.until(all_ready, "ready again")
-    return measured.sample(REBUILT).value / (end.at_s - _last(before, REBUILT).at_s)
+    end = worker.until(all_ready, "ready again")
+    return worker.sample(REBUILT).value / (end.at_s - _last_zero(zero_samples, REBUILT).at_s)
 
 
-def _last(before: Sequence[Sample], name: str) -> Sample:
-    """The last time that nothing was counted."""
-    if not before:
-        raise BenchError(f"{name}: the worker had counted before it was asked; take more records")
-    return before[-1]
+def _last_zero(zero_samples: Sequence[Sample], name: str) -> Sample:
+    """Return the last sample of 0; raises `BenchError` if there was none."""
+    if not zero_samples:
+        raise BenchError(f"{name}: was above 0 at the first sample, so the start is unknown; use more records")
+    return zero_samples[-1]
 
 
-async def _empty(settings: Settings) -> None:
-    """Let what earlier rounds have said go, so that every round finds the same."""
+async def _delete_incidents(settings: Settings) -> None:
+    """Delete the incidents that earlier rounds published, so that every round starts the same."""
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
     await consumer.start()
@@ -103,7 +106,7 @@ async def _empty(settings: Settings) -> None:
 
 
 async def _await_committed(settings: Settings) -> None:
-    """Wait until the group has committed all there is of the joined topics."""
+    """Wait until the group has committed the joined topics to their ends."""
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.broker)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker)
     await consumer.start()
@@ -117,7 +120,10 @@ async def _await_committed(settings: Settings) -> None:
             if all(tp in committed and committed[tp].offset >= end for tp, end in ends.items()):
                 return
             if asyncio.get_running_loop().time() > deadline_s:
-                raise BenchError(f"{settings.group}: what was read is not committed after {_COMMIT_S_MAX:.0f} s")
+                raise BenchError(
+                    f"group {settings.group}: did not commit all consumed records within {_COMMIT_S_MAX:.0f} s; "
+                    "stop other programs on this machine and retry"
+                )
             await asyncio.sleep(0.1)
     finally:
         await admin.close()

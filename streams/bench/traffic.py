@@ -1,4 +1,4 @@
-"""What the bench puts into Kafka: a simulated day for throughput, and cars that a shot is sure to meet for latency."""
+"""Traffic of the benchmark: a simulated day for throughput, and certain matches for latency."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from streams.core.events import HITS, READS, SHOTS
 from streams.core.geo import distance_m
 from streams.core.site import Ramp, Site
+from streams.core.topics import HITS, READS, SHOTS
 from streams.simulate.city import simulate
 from streams.simulate.plan import CityPlan
 
@@ -20,18 +20,20 @@ Row = tuple[str, str, bytes]
 
 _HOUR_MS: Final = 3_600_000
 _DAY_H: Final = 20
-"""Less than reads are kept, so that none is late when it is put into its topic."""
+"""Shorter than the retention of reads, so that no read is late when it is published."""
 _ENDED_H: Final = 1
-_SEEN: Final = 0.92
-"""Of the planned reads so many come: some are missed, some repeated."""
-_APART_M: Final = 500
-"""Between the ramps of the cars to meet: a shot at one of them, at that very moment, is out of reach of the others."""
+"""Hours between the end of the day and now."""
+_REPORTED_SHARE: Final = 0.92
+"""Reads published per planned read, after misses and duplicates."""
+_MIN_SPACING_M: Final = 500
+"""Least distance between ramps with a listed car, so that a shot at one reaches no other."""
 
 
 def day(site: Site, reads: int, now_ms: int) -> list[Row]:
-    """Return about so many reads of a simulated day that ended a while ago, with its shots and stolen cars.
+    """Return a simulated day of about ``reads`` reads, with its shots and stolen cars.
 
-    The stamps are to be the broker's, so the day lies in the past, and within what reads are kept for.
+    The broker stamps the records when they are published. So that none is then late or in the
+    future, the day ended an hour before ``now_ms`` and began within the retention of reads.
     """
     plan = CityPlan(
         begin_ms=now_ms - (_DAY_H + _ENDED_H) * _HOUR_MS,
@@ -40,19 +42,20 @@ def day(site: Site, reads: int, now_ms: int) -> list[Row]:
         shots_per_day=60,
         linked_share=0.5,
         stolen_cars=100,
-        background_reads_per_minute=reads / (_DAY_H * 60) / _SEEN,
+        background_reads_per_minute=reads / (_DAY_H * 60) / _REPORTED_SHARE,
     )
     return [(r.topic, r.key, msgspec.json.encode(r.value)) for r in simulate(site, plan).records]
 
 
-def meetings(site: Site, seen_at_ms: int) -> tuple[list[Row], list[Ramp]]:
-    """Return listed cars, each read once at a ramp of its own, all at the same time, and these ramps.
+def certain_matches(site: Site, seen_at_ms: int) -> tuple[list[Row], list[Ramp]]:
+    """Return records of listed cars, each read once at its own ramp, and the ramps.
 
-    A shot at one of the ramps at that time links to its car, and to no other: nobody else could have been there.
+    All reads have the same time. A shot at one of the ramps at that time links to its car and no
+    other, because the others are too far away.
     """
     ramps: list[Ramp] = []
     for ramp in site.ramps.values():
-        if all(distance_m(ramp.lat, ramp.lon, other.lat, other.lon) > _APART_M for other in ramps):
+        if all(distance_m(ramp.lat, ramp.lon, other.lat, other.lon) > _MIN_SPACING_M for other in ramps):
             ramps.append(ramp)
     rows: list[Row] = []
     for number, ramp in enumerate(ramps):
@@ -64,7 +67,7 @@ def meetings(site: Site, seen_at_ms: int) -> tuple[list[Row], list[Ramp]]:
 
 
 def read_of(plate: str, read_id: str, at_ms: int, ramp_id: str) -> bytes:
-    """Return the record of a read, as long as a usual one."""
+    """Return the value of a read record of typical length."""
     value = {
         "read_id": read_id,
         "plate": plate,
@@ -81,7 +84,7 @@ def read_of(plate: str, read_id: str, at_ms: int, ramp_id: str) -> bytes:
 
 
 def shot_at(ramp: Ramp, alert_id: str, at_ms: int) -> Row:
-    """Return a shot at a ramp."""
+    """Return the record of a shot at a ramp."""
     value = {
         "alert_id": alert_id,
         "kind": "multiple_gunshots",
@@ -93,7 +96,7 @@ def shot_at(ramp: Ramp, alert_id: str, at_ms: int) -> Row:
 
 
 async def fill(broker: str, prefix: str, rows: Iterable[Row]) -> dict[str, int]:
-    """Put records into their topics, in batches of an ordinary producer, and return how many went to each."""
+    """Publish records with a plain producer; return the number sent to each topic."""
     sent: dict[str, int] = {}
     pending: list[Any] = []
     async with AIOKafkaProducer(bootstrap_servers=broker, linger_ms=5) as producer:

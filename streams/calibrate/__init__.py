@@ -1,1 +1,1 @@
-"""Fitting the score to simulated history, and measuring what it is worth on history it has not seen."""
+"""Fits the incident score to simulated weeks, and evaluates it on weeks held out of the fit."""

@@ -1,8 +1,9 @@
-"""Worlds to learn from: a simulated city, folded as a worker would, with what its incidents said and what was true.
+"""Labelled examples: the incidents of a simulated week, and which are true.
 
-An incident counts as a dispatcher had it: the last revision within half an hour of the first that was open. So a shot
-that review dismissed in a minute counts for nothing, while a car that was found hours ago and is listed still counts as
-the false lead that it was, though the list corrects it in the end.
+An incident counts in the state that a dispatcher acts on: its last revision within half an hour of
+the first one published. So a shot dismissed by review within a minute counts as nothing. A car that
+was recovered hours ago but is still listed counts as the false lead that it was, even if the list
+is corrected in the end.
 """
 
 from __future__ import annotations
@@ -15,42 +16,44 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct, structs
 
-from streams.core.events import HITS, READS, LinkedIncident, Record
+from streams.core.events import LinkedIncident, Record
+from streams.core.pipeline import Pipeline
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
 from streams.core.site import Site
-from streams.replay.run import Fold
+from streams.core.topics import HITS, READS
+from streams.replay.run import new_pipeline
 from streams.simulate.city import City, SimulatedRecord, simulate
 from streams.simulate.plan import CityPlan
 
 _DAY_MS: Final = 86_400_000
 _DAYS: Final = 7
-_SEEN_WITHIN_MS: Final = 30 * 60_000
+_DISPATCH_WITHIN_MS: Final = 30 * 60_000
 _MONDAY: Final = (2026, 6, 1)
 
 ANYWHERE: Final = JoinRules(max_distance_m=2**31, max_speed_mps=2**31)
-"""Rules under which any stolen car read in a shot's window is linked to it, wherever that was."""
+"""Rules that link a shot to any stolen car read in its time window, at any distance and speed."""
 
 
 class Example(Struct, frozen=True):
-    """An incident as a dispatcher had it, and whether it was true."""
+    """An incident as a dispatcher saw it, and whether its link is true."""
 
     incident: LinkedIncident
     linked: bool
 
 
-class Examined(Struct, frozen=True):
-    """What the join made of a world: its incidents, and how many there were to find."""
+class LabelledWeek(Struct, frozen=True):
+    """The incidents of one week, and the number of true links that there were to find."""
 
     examples: list[Example]
-    to_find: int
+    true_links: int
 
 
-def ordinary_week(site: Site, seed: int) -> CityPlan:
-    """Return a week in a city of the size of Hartford, with every fault at its usual rate.
+def week_plan(site: Site, seed: int) -> CityPlan:
+    """Return the plan of a week in a city of Hartford's size, with every fault at its default rate.
 
-    Ordinary traffic is thinned out, and its cars with it, so that a car passes as often as in life: reads of plates
-    that nobody lists change no incident.
+    Ordinary traffic is reduced, together with the number of ordinary cars, so that each car still
+    passes as often as in reality. Reads of unlisted plates change no incident.
     """
     begin = datetime(*_MONDAY, tzinfo=ZoneInfo(site.time_zone))
     return CityPlan(
@@ -64,35 +67,38 @@ def ordinary_week(site: Site, seed: int) -> CityPlan:
     )
 
 
-def examine(site: Site, city: City, rules: JoinRules, calibration: Calibration) -> Examined:
-    """Fold a city under the rules and return its incidents with the truth about each."""
+def simulate_week(site: Site, seed: int, **changes: float) -> City:
+    """Return a simulated week; ``changes`` override parameters of its plan by name."""
+    return simulate(site, structs.replace(week_plan(site, seed), **changes))
+
+
+def label_week(site: Site, city: City, rules: JoinRules, calibration: Calibration) -> LabelledWeek:
+    """Join a simulated week under the rules, and label each incident as true or false."""
     truth = {(drive.alert_id, drive.hit_id) for drive in city.truth if drive.linkable}
     dismissed = {record.key for record in city.records if record.value.get("status") == "dismissed"}
-    said = as_seen(Fold(site, rules, calibration), _records(city))
-    examples = [Example(incident, (incident.shot.alert_id, incident.vehicle.hit_id) in truth) for incident in said]
-    return Examined(examples, sum(alert_id not in dismissed for alert_id, _ in truth))
+    incidents = _seen_by_dispatchers(new_pipeline(site, rules, calibration), _records(city))
+    examples = [Example(incident, (incident.shot.alert_id, incident.vehicle.hit_id) in truth) for incident in incidents]
+    return LabelledWeek(examples, sum(alert_id not in dismissed for alert_id, _ in truth))
 
 
-def as_seen(fold: Fold, records: Iterable[Record]) -> list[LinkedIncident]:
-    """Return each incident as it stood half an hour after it was first said; those retracted by then are left out."""
+def _seen_by_dispatchers(pipeline: Pipeline, records: Iterable[Record]) -> list[LinkedIncident]:
+    """Return each incident as of half an hour after its first revision, if still open."""
     first_ms: dict[str, int] = {}
     seen: dict[str, LinkedIncident] = {}
     for record in records:
-        for incident in fold.apply(record)[0]:
+        for incident in pipeline.apply(record).incidents:
             since_ms = first_ms.setdefault(incident.incident_id, record.stamp_ms)
-            if record.stamp_ms <= since_ms + _SEEN_WITHIN_MS:
+            if record.stamp_ms <= since_ms + _DISPATCH_WITHIN_MS:
                 seen[incident.incident_id] = incident
     return [incident for incident in seen.values() if incident.status == "open"]
 
 
-def world(site: Site, seed: int, **changed: float) -> City:
-    """Return an ordinary week of a city, with the plan's numbers changed that are named."""
-    return simulate(site, structs.replace(ordinary_week(site, seed), **changed))
-
-
 def _records(city: City) -> Iterator[Record]:
-    """The city's records as they lie in the log, without reads of plates that are never listed: they link nothing."""
+    """Yield the city's records in log order, without reads of plates that are never listed.
+
+    Such reads link nothing.
+    """
     listed = {record.key for record in city.records if record.topic == HITS}
-    wanted: list[SimulatedRecord] = [r for r in city.records if r.topic != READS or r.key in listed]
-    for offset, record in enumerate(wanted):
+    relevant: list[SimulatedRecord] = [r for r in city.records if r.topic != READS or r.key in listed]
+    for offset, record in enumerate(relevant):
         yield Record(record.topic, 0, offset, record.stamp_ms, msgspec.json.encode(record.value))

@@ -1,4 +1,4 @@
-"""How good a ranking is: precision, recall and average precision, with everything that was there to find counted."""
+"""Quality of a ranking: precision, recall and average precision."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from operator import itemgetter
 from msgspec import Struct
 
 Ranked = tuple[float, bool]
-"""How high something is ranked, and whether it was true."""
+"""The rank of a link (higher is better), and whether the link is true."""
 
 
 class Quality(Struct, frozen=True):
-    """``named``: how many were put forward; precision and recall are shares of them and of what there was to find."""
+    """The numbers of proposed links, of true ones among them, and of all true links."""
 
-    named: int
-    right: int
-    to_find: int
+    proposed: int
+    correct: int
+    true_links: int
 
     @property
     def precision(self) -> float:
-        """The share of what was put forward that was true; 1 where nothing was."""
-        return self.right / self.named if self.named else 1.0
+        """Share of the proposed links that are true; 1 if none was proposed."""
+        return self.correct / self.proposed if self.proposed else 1.0
 
     @property
     def recall(self) -> float:
-        """The share of what there was to find that was put forward; 1 where there was nothing."""
-        return self.right / self.to_find if self.to_find else 1.0
+        """Share of the true links that were proposed; 1 if there are none."""
+        return self.correct / self.true_links if self.true_links else 1.0
 
 
-def quality(named: Iterable[bool], to_find: int) -> Quality:
-    """Return the quality of what was put forward, each true or not."""
-    verdicts = list(named)
-    return Quality(len(verdicts), sum(verdicts), to_find)
+def quality(labels: Iterable[bool], true_links: int) -> Quality:
+    """Return the quality of proposed links, given whether each is true."""
+    known = list(labels)
+    return Quality(len(known), sum(known), true_links)
 
 
-def average_precision(ranking: Sequence[Ranked], to_find: int) -> float:
-    """Return the mean, over everything there was to find, of the precision down to where it is ranked.
+def average_precision(ranking: Sequence[Ranked], true_links: int) -> float:
+    """Return the mean, over all true links, of the precision at the rank of each.
 
-    What is not ranked at all counts 0. Equal ranks are one step, so a ranking that says nothing gets its precision
-    times its recall, and no luck of the order.
+    A true link missing from the ranking contributes 0. Ties form a single step, so the order within
+    them has no effect: a ranking in which all are tied gets its precision times its recall.
     """
-    if not to_find:
+    if not true_links:
         return 1.0
-    named = right = 0
+    proposed = correct = 0
     total = 0.0
     for _, tied in groupby(sorted(ranking, key=itemgetter(0), reverse=True), key=itemgetter(0)):
-        verdicts = [linked for _, linked in tied]
-        named += len(verdicts)
-        right += sum(verdicts)
-        total += sum(verdicts) * right / named
-    return total / to_find
+        labels = [linked for _, linked in tied]
+        proposed += len(labels)
+        correct += sum(labels)
+        total += sum(labels) * correct / proposed
+    return total / true_links

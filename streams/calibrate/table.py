@@ -1,4 +1,4 @@
-"""An evaluation as Markdown, put into a document between two marks."""
+"""The tables of an evaluation in Markdown, and their place between two markers in a document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from streams.calibrate.evaluating import Band, Evaluation, Line, Setting
+from streams.calibrate.evaluate import Evaluation, RankingResult, ScoreBand, SettingResult
 from streams.core.errors import RampwatchError
 
 BEGIN: Final = "<!-- written by rampwatch evaluate: from here -->"
@@ -16,34 +16,40 @@ END: Final = "<!-- to here -->"
 def markdown(evaluation: Evaluation) -> str:
     """Return the tables of an evaluation."""
     first, last = evaluation.seeds
-    few_first, few_last = evaluation.few_seeds
+    setting_first, setting_last = evaluation.setting_seeds
     parts = [
-        f"{evaluation.site.capitalize()}, simulated weeks with the seeds {first} to {last}, none of them fitted to; "
-        f"numbers of the calibration `{evaluation.calibration}`.",
-        "**Lookalikes on** (plates of one character's difference within a class count):",
+        f"{evaluation.site.capitalize()}, simulated weeks with seeds {first} to {last}, all held out of the fit;\n"
+        f"calibration `{evaluation.calibration}`.",
+        "**With lookalikes** (a plate may differ in one character from the same lookalike class):",
         _rankings(evaluation.with_lookalikes),
-        "**Lookalikes off**:",
-        _rankings(evaluation.without),
-        "**What a score means**, lookalikes on:",
+        "**Without lookalikes**:",
+        _rankings(evaluation.without_lookalikes),
+        "**Share of true incidents by score**, with lookalikes:",
         _bands(evaluation.bands),
-        f"**When the city is otherwise** (seeds {few_first} to {few_last}; AP is average precision):",
+        f"**Other settings of the simulated city** (seeds {setting_first} to {setting_last}; AP is average precision):",
         _settings(evaluation.settings),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def put(table: str, path: Path) -> None:
-    """Put the tables into a document, between the marks, or into a new file; `RampwatchError` where neither can be."""
-    head, tail = around(path)
+def write_tables(tables: str, path: Path) -> None:
+    """Write the tables between the markers of a document, or into a new file.
+
+    Raises `RampwatchError` if the document has no markers or cannot be written.
+    """
+    head, tail = around_markers(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{tail}", encoding="utf-8")
+        path.write_text(f"{head}{BEGIN}\n\n{tables}\n{END}{tail}", encoding="utf-8")
     except OSError as error:
         raise RampwatchError(f"{path}: cannot be written ({error.strerror}); name another file") from None
 
 
-def around(path: Path) -> tuple[str, str]:
-    """Return what a document holds before and after the marks; raises `RampwatchError` where it has none."""
+def around_markers(path: Path) -> tuple[str, str]:
+    """Return the text before and after the markers of a document.
+
+    Raises `RampwatchError` if the document cannot be read or has no markers.
+    """
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}{END}\n"
     except (OSError, UnicodeDecodeError) as error:
@@ -52,45 +58,45 @@ def around(path: Path) -> tuple[str, str]:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise RampwatchError(
-            f'{path}: holds no line "{BEGIN}" with "{END}" after it, so nothing in it is replaced; '
-            "add them where the tables belong, or name a new file"
+            f'{path}: has no line "{BEGIN}" with "{END}" after it, so nothing was replaced; '
+            "add both lines where the tables belong, or name a new file"
         )
     return head, tail
 
 
-def _rankings(lines: Iterable[Line]) -> str:
+def _rankings(rankings: Iterable[RankingResult]) -> str:
     return _table(
-        ["ranking", "put forward", "true", "of", "precision", "recall", "average precision"],
+        ["ranking", "proposed", "correct", "true links", "precision", "recall", "average precision"],
         (
             [
-                line.what,
-                str(line.quality.named),
-                str(line.quality.right),
-                str(line.quality.to_find),
-                f"{line.quality.precision:.2f}",
-                f"{line.quality.recall:.2f}",
-                "" if line.average_precision is None else f"{line.average_precision:.2f} ± {line.error:.2f}",
+                ranking.name,
+                str(ranking.quality.proposed),
+                str(ranking.quality.correct),
+                str(ranking.quality.true_links),
+                f"{ranking.quality.precision:.2f}",
+                f"{ranking.quality.recall:.2f}",
+                "" if ranking.average_precision is None else f"{ranking.average_precision:.2f} ± {ranking.error:.2f}",
             ]
-            for line in lines
+            for ranking in rankings
         ),
     )
 
 
-def _bands(bands: Iterable[Band]) -> str:
+def _bands(bands: Iterable[ScoreBand]) -> str:
     return _table(["score", "incidents", "true", "share true"], (_band(band) for band in bands))
 
 
-def _band(band: Band) -> list[str]:
-    share = f"{band.right / band.named:.2f}" if band.named else ""
-    return [f"{band.from_score:.1f} to {band.from_score + 0.1:.1f}", str(band.named), str(band.right), share]
+def _band(band: ScoreBand) -> list[str]:
+    share = f"{band.correct / band.incidents:.2f}" if band.incidents else ""
+    return [f"{band.from_score:.1f} to {band.from_score + 0.1:.1f}", str(band.incidents), str(band.correct), share]
 
 
-def _settings(settings: Iterable[Setting]) -> str:
+def _settings(settings: Iterable[SettingResult]) -> str:
     heading = [
         "setting",
-        "to find",
+        "true links",
         "incidents",
-        "found",
+        "recall",
         "AP unscored",
         "AP by score",
         "high: precision",
@@ -100,9 +106,9 @@ def _settings(settings: Iterable[Setting]) -> str:
         heading,
         (
             [
-                f"**{setting.what}**" if setting.usual else setting.what,
-                str(setting.to_find),
-                str(setting.unscored.named),
+                f"**{setting.name}**" if setting.is_default else setting.name,
+                str(setting.true_links),
+                str(setting.unscored.proposed),
                 f"{setting.unscored.recall:.2f}",
                 f"{setting.unscored_average_precision:.2f}",
                 f"{setting.average_precision:.2f}",

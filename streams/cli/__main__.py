@@ -1,4 +1,4 @@
-"""Runs the command line as ``python -m streams.cli``."""
+"""Runs the command line with ``python -m streams.cli``."""
 
 from streams.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The commands around the counters: report them, scan for clusters, measure how often alarms are false."""
+"""The commands for counters: report them, scan for clusters, measure the rate of false alarms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.core.counters.events import Kind
 from streams.core.errors import RampwatchError
 
 Source = Annotated[
-    Path, Parameter(help="an archive, the outcomes of a replay, or a CSV of activations (Kansas City's format)")
+    Path, Parameter(help="archive of inputs, outcomes of a replay, or CSV of activations in Kansas City's format")
 ]
 
 
@@ -27,46 +27,46 @@ def counters(
     *,
     site: SiteName = None,
     as_of: AsOf = None,
-    picture: Annotated[Path | None, Parameter(help="SVG file to draw 28-day counts and the alarm line into")] = None,
-    kind: Annotated[Kind, Parameter(help="what the picture shows")] = "shots",
+    picture: Annotated[Path | None, Parameter(help="draw 28-day counts and the alarm line into this SVG file")] = None,
+    kind: Annotated[Kind, Parameter(help="kind of events that the picture shows")] = "shots",
     panels: Annotated[
         int,
         Parameter(
             converter=whole,
             validator=Number(gte=1, lte=40),
-            help="of the picture: the city, zones that alarm, busy ones",
+            help="panels of the picture: the city, zones with an alarm, then the busiest zones",
         ),
     ] = 6,
     json: Annotated[bool, Parameter(help="print counters, alerts and EARS C2 as one JSON object")] = False,
     config: Config = None,
 ) -> None:
-    """Report the spike counters: counts with intervals, alarms with their sentences, EARS C2 beside them."""
+    """Report the spike counters: counts with intervals, alarms, and EARS C2 for comparison."""
     import msgspec
 
-    from streams.analysis.chart import picture as drawn
-    from streams.analysis.sources import counted, folded
-    from streams.analysis.table import alarms, tables, wide
-    from streams.analysis.table import as_of as as_of_told
+    from streams.analysis.chart import draw_chart
+    from streams.analysis.sources import count_tallies, read_tallies
+    from streams.analysis.table import alarm_lines, as_of_text, tables, wide
     from streams.cli.moments import moment_ms
     from streams.core.counters.ears import c2_alarms
 
     settings = settings_of(config, site)
-    place = site_of(settings)
-    until_ms = None if as_of is None else moment_ms(as_of, place.time_zone)
+    used_site = site_of(settings)
+    as_of_ms = None if as_of is None else moment_ms(as_of, used_site.time_zone)
     with screen.status("counting"):
-        engine = folded(counted(source, place, settings.join, settings.partitions), place, settings.counters, until_ms)
+        tallies = read_tallies(source, used_site, settings.join, settings.partitions)
+        engine = count_tallies(tallies, used_site, settings.counters, as_of_ms)
         counts, alerts, c2 = engine.counters(), engine.alerts(), c2_alarms(engine)
     if picture is not None:
-        _write(picture, drawn(engine, place, settings.counters, kind, c2, panels))
+        _write(picture, draw_chart(engine, used_site, settings.counters, kind, c2, panels))
     if json:
-        told = {"as_of_ms": engine.as_of_ms, "counters": counts, "alerts": alerts, "ears_c2": c2}
-        print(msgspec.json.encode(told).decode())
+        report = {"as_of_ms": engine.as_of_ms, "counters": counts, "alerts": alerts, "ears_c2": c2}
+        print(msgspec.json.encode(report).decode())
         return
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"as of {as_of_told(engine.as_of_ms, place)}", markup=False)
-    for table in tables(counts, place, c2):
+    console.print(f"as of {as_of_text(engine.as_of_ms, used_site)}", markup=False)
+    for table in tables(counts, used_site, c2):
         wide(table, Console(highlight=False)).print(table)
-    for line in alarms(alerts):
+    for line in alarm_lines(alerts):
         console.print(line, markup=False)
 
 
@@ -75,45 +75,49 @@ def scan(
     *,
     site: SiteName = None,
     as_of: AsOf = None,
-    days: Annotated[int, Parameter(converter=whole, validator=Number(gte=2, lte=3_660), help="looked back")] = 180,
+    days: Annotated[
+        int, Parameter(converter=whole, validator=Number(gte=2, lte=3_660), help="number of days to scan")
+    ] = 180,
     cluster_days: Annotated[
-        int, Parameter(converter=whole, validator=Number(gte=1, lte=366), help="that a cluster lasts at the most")
+        int, Parameter(converter=whole, validator=Number(gte=1, lte=366), help="longest duration of a cluster, in days")
     ] = 28,
     radius_m: Annotated[
-        int, Parameter(converter=whole, validator=Number(gte=1, lte=100_000), help="of a cluster at the most")
+        int,
+        Parameter(converter=whole, validator=Number(gte=1, lte=100_000), help="largest radius of a cluster, in metres"),
     ] = 2_000,
     permutations: Annotated[
-        int, Parameter(converter=whole, validator=Number(gte=19, lte=99_999), help="that the p-value is measured on")
+        int,
+        Parameter(converter=whole, validator=Number(gte=19, lte=99_999), help="permutations that measure the p-value"),
     ] = 999,
-    seed: Annotated[int, Parameter(converter=whole, validator=Number(gte=0), help="of those")] = 1,
+    seed: Annotated[int, Parameter(converter=whole, validator=Number(gte=0), help="seed of the permutations")] = 1,
     json: Annotated[bool, Parameter(help="print clusters as JSON lines")] = False,
     config: Config = None,
 ) -> None:
-    """Look for clusters of shots in space and time that cross zone borders (Kulldorff's permutation scan)."""
+    """Scan for clusters of shots in space and time across zone borders (Kulldorff et al. 2005)."""
     import msgspec
 
     from streams.analysis.scan import ScanPlan, clusters
-    from streams.analysis.sources import counted
+    from streams.analysis.sources import read_tallies
     from streams.analysis.table import Names, wide
     from streams.cli.moments import moment_ms
 
     settings = settings_of(config, site)
-    place = site_of(settings)
+    used_site = site_of(settings)
     plan = ScanPlan(days=days, cluster_days=cluster_days, radius_m=radius_m, permutations=permutations, seed=seed)
     with screen.status("reading") as status:
-        read = counted(source, place, settings.join, settings.partitions)
-        if not read.shots:
-            raise RampwatchError(f"{source}: tells no place of any shot; name the archive that was replayed")
-        until_ms = read.as_of_ms if as_of is None else moment_ms(as_of, place.time_zone)
-        found = clusters(read.shots, place, until_ms, plan, status.update)
+        tallies = read_tallies(source, used_site, settings.join, settings.partitions)
+        if not tallies.shots:
+            raise RampwatchError(f"{source}: has no located shots; name an archive of inputs, not of outcomes")
+        as_of_ms = tallies.as_of_ms if as_of is None else moment_ms(as_of, used_site.time_zone)
+        found = clusters(tallies.shots, used_site, as_of_ms, plan, status.update)
     if json:
         for cluster in found:
             print(msgspec.json.encode(cluster).decode())
         return
-    names, clock = Names(place), ZoneInfo(place.time_zone)
+    names, time_zone = Names(used_site), ZoneInfo(used_site.time_zone)
     table = Table("where", "radius", "since", "days", "shots", "expected", "p", "zones")
     for cluster in found:
-        since = datetime.fromtimestamp(cluster.from_ms / 1000, clock)
+        since = datetime.fromtimestamp(cluster.from_ms / 1000, time_zone)
         table.add_row(
             f"{cluster.lat:.3f}, {cluster.lon:.3f}",
             f"{cluster.radius_m:,} m",
@@ -132,34 +136,41 @@ def false_alarms(
     *,
     site: SiteName = None,
     shuffles: Annotated[
-        int, Parameter(converter=whole, validator=Number(gte=1, lte=100_000), help="of the days of the source")
+        int,
+        Parameter(
+            converter=whole, validator=Number(gte=1, lte=100_000), help="times to shuffle the days of the source"
+        ),
     ] = 200,
-    seed: Annotated[int, Parameter(converter=whole, validator=Number(gte=0), help="of those")] = 1,
-    kind: Annotated[Kind, Parameter(help="of what")] = "shots",
+    seed: Annotated[int, Parameter(converter=whole, validator=Number(gte=0), help="seed of the shuffles")] = 1,
+    kind: Annotated[Kind, Parameter(help="kind of events whose alarms are measured")] = "shots",
     json: Annotated[bool, Parameter(help="print the figures as one JSON object")] = False,
     config: Config = None,
 ) -> None:
-    """Measure how often alarms are false: shuffle the days, in which nothing changes then; exit code 1 if too often."""
+    """Measure how often alarms are false, on shuffled days, over which nothing changes.
+
+    The exit code is 1 if the rate differs from the accepted one by more than chance makes.
+    """
     import msgspec
 
-    from streams.analysis.false_alarms import false_alarms as measured
-    from streams.analysis.sources import counted, folded
+    from streams.analysis.false_alarms import false_alarms as measure
+    from streams.analysis.sources import count_tallies, read_tallies
 
     settings = settings_of(config, site)
-    place = site_of(settings)
+    used_site = site_of(settings)
     with screen.status("counting") as status:
-        engine = folded(counted(source, place, settings.join, settings.partitions), place, settings.counters)
-        days = engine.day_counts(kind)
+        tallies = read_tallies(source, used_site, settings.join, settings.partitions)
+        days = count_tallies(tallies, used_site, settings.counters).day_counts(kind)
         if days is None or len(days.counts) < 365:
-            raise RampwatchError(f"{source}: less than a year of {kind} cannot be shuffled; name a longer archive")
-        found = measured(days.counts, len(place.zones), settings.counters, shuffles, seed, status.update)
+            raise RampwatchError(f"{source}: has less than a year of {kind} to shuffle; name a longer archive")
+        measured = measure(days.counts, len(used_site.zones), settings.counters, shuffles, seed, status.update)
     if json:
-        print(msgspec.json.encode(found).decode())
+        print(msgspec.json.encode(measured).decode())
     else:
-        print(f"{found.alarms:,} false alarms in {found.years:,.0f} shuffled years, {found.per_year:.2f} a year")
-        by_chance = f"{found.low_per_year:.2f} to {found.high_per_year:.2f} by chance"
-        print(f"accepted: {found.accepted_per_year:g} a year, {by_chance}")
-    if not found.as_accepted:
+        per_year = f"{measured.per_year:.2f} a year"
+        print(f"{measured.alarms:,} false alarms in {measured.years:,.0f} shuffled years, {per_year}")
+        by_chance = f"{measured.low_per_year:.2f} to {measured.high_per_year:.2f} by chance"
+        print(f"accepted: {measured.accepted_per_year:g} a year, {by_chance}")
+    if not measured.as_accepted:
         sys.exit(1)
 
 
@@ -168,4 +179,4 @@ def _write(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RampwatchError(f"{file}: cannot be written ({error.strerror}); name another file") from None
-    screen.print(f"drawn: {file}")
+    screen.print(f"picture written to {file}")

@@ -1,4 +1,4 @@
-"""The command line. Every command reads its settings once; an error is one sentence and exit code 2."""
+"""The command line: all commands, and the exit codes for errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.core.errors import RampwatchError
 
 app = App(
     name="rampwatch",
-    help="Links gunfire to stolen cars: shots, stolen-vehicle hits and ramp plate reads, joined on Kafka.",
+    help="Link gunfire to stolen cars: join gunshot alerts, stolen-vehicle hits and ramp plate reads on Kafka.",
     version=streams.__version__,
 )
 app.command(worker.topics_app)
@@ -37,16 +37,16 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line; what cannot go on ends with one sentence and exit code 2."""
+    """Run the command line; print a `RampwatchError` as one message and exit with code 2."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    # what aiokafka retries by itself is nothing to tell, even what it calls an error; what it cannot mend raises
+    # aiokafka logs errors that it retries itself; if it cannot recover, it raises an exception.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # whoever reads has enough, as head does; what is still in the buffer goes nowhere
+        # The reader of our output, such as head, has ended; discard what is still in the buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except RampwatchError as error:

@@ -1,4 +1,4 @@
-"""A moment as people write it on a command line: a local date, a local or absolute time, or milliseconds."""
+"""A moment on a command line: a local date, a local or absolute time, or milliseconds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _DATE: Final = r"\d{4}-\d{2}-\d{2}"
 
 
 def moment_ms(text: str, time_zone: str) -> int:
-    """Return milliseconds since the epoch; a date means the end of that local day. Raises `RampwatchError`.
+    """Return milliseconds since the epoch. Raises `RampwatchError`.
 
-    A time without an offset is local, the earlier one where it comes twice. Other ways to write a date or a time are
-    refused: 20260605 read as midnight, or seconds read as milliseconds, would count to another day without a word.
+    A date means the end of that local day. A time without an offset is local, and the earlier one
+    if it occurs twice. Other notations are rejected: 20260605 read as midnight, or seconds read as
+    milliseconds, would silently count to another day.
     """
     try:
         at_ms = _read(text, time_zone)
@@ -25,8 +26,8 @@ def moment_ms(text: str, time_zone: str) -> int:
         at_ms = None
     if at_ms is None or not FIRST_MS < at_ms <= LAST_MS:
         raise RampwatchError(
-            f"{text!r} is no moment from 1970 on; write a date like 2026-06-05 (its end is meant), a time like "
-            "2026-06-05T18:00, or milliseconds since the epoch (13 digits; put 000 behind seconds)"
+            f"{text!r}: expected a moment from 1970 on: a date such as 2026-06-05 (its end is meant), a time such as "
+            "2026-06-05T18:00, or milliseconds since the epoch (13 digits; append 000 to seconds)"
         )
     return at_ms
 

@@ -1,4 +1,4 @@
-"""What the commands have in common: options, how numbers are read, the screen for what is no output."""
+"""What the commands share: options, parsing of numbers, and the console for messages."""
 
 from __future__ import annotations
 
@@ -17,39 +17,52 @@ from streams.resources.sites import load_site
 from streams.settings import Settings, read_settings
 
 screen = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Prints messages to standard error; standard output carries only results."""
 
-Config = Annotated[Path | None, Parameter(name="--config", help="TOML file with settings; RAMPWATCH_… wins over it")]
+Config = Annotated[
+    Path | None, Parameter(name="--config", help="TOML file of settings; RAMPWATCH_ environment variables override it")
+]
 SiteName = Annotated[
-    str | None, Parameter(name="--site", help="a shipped site (hartford, kansas-city) or a GeoJSON file")
+    str | None,
+    Parameter(
+        name="--site",
+        help="built-in site (hartford, kansas-city) or path of a GeoJSON file; default: the setting site (hartford)",
+    ),
 ]
 AsOf = Annotated[
     str | None,
     Parameter(
-        help="count what was before: a date (its end), a time, or milliseconds; without it all there is, or what a "
-        "replay counted that wrote its outcomes there"
+        help="count events before this moment: a date (its end), a time, or milliseconds since the epoch; default: all "
+        "events, or what the replay counted"
     ),
 ]
-Prefix = Annotated[str | None, Parameter(name="--prefix", help="put before every topic's name")]
+Prefix = Annotated[
+    str | None,
+    Parameter(
+        name="--prefix",
+        help="put before the names of topics, consumer group and transactional ids; default: the setting prefix (none)",
+    ),
+]
 
 
 def whole(_: object, tokens: Sequence[Token]) -> int:
-    """Read a whole number: cyclopts itself rounds 1.5 to 2."""
+    """Parse a whole number; cyclopts itself would round 1.5 to 2."""
     text = tokens[0].value
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f'"{text}" is no whole number.') from None
+        raise ValueError(f'"{text}" is not a whole number.') from None
 
 
 def positive(_: object, value: float | None) -> None:
-    """Refuse what is not above 0."""
-    # not a Number: that one lets NaN pass
+    """Reject numbers that are not finite or not above 0."""
+    # cyclopts.validators.Number would accept NaN.
     if value is not None and not (value > 0 and math.isfinite(value)):
-        raise ValueError("Must be a number above 0.")
+        raise ValueError("Must be a finite number above 0.")
 
 
 def settings_of(config: Path | None, site: str | None = None, prefix: str | None = None) -> Settings:
-    """Return the settings of this process, with what the command line says."""
+    """Return the settings of this process; command-line options override them."""
     environment = dict(os.environ)
     if site is not None:
         environment["RAMPWATCH_SITE"] = site
@@ -59,12 +72,12 @@ def settings_of(config: Path | None, site: str | None = None, prefix: str | None
 
 
 def site_of(settings: Settings) -> Site:
-    """Return the site that is set."""
+    """Load the site that the settings name."""
     return load_site(settings.site)
 
 
-def print_whole(table: Table) -> None:
-    """Print a table; a narrow screen may break a line, and never shortens a number or a name."""
+def print_table(table: Table) -> None:
+    """Print a table in full: a narrow terminal wraps its lines, but truncates no number or name."""
     console = Console(highlight=False)
     wide = console.options.update(max_width=1_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)

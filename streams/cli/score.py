@@ -1,4 +1,4 @@
-"""Commands around the score: ``calibrate``, ``evaluate``."""
+"""The commands for the score: ``calibrate``, ``evaluate``."""
 
 from __future__ import annotations
 
@@ -15,57 +15,59 @@ from streams.resources.sites import load_site
 
 def calibrate(
     *,
-    site: SiteName = None,
+    site_name: SiteName = None,
     seeds: Annotated[
-        int, Parameter(converter=whole, validator=Number(gte=1, lte=1_000), help="how many simulated weeks")
+        int,
+        Parameter(converter=whole, validator=Number(gte=1, lte=1_000), help="number of simulated weeks to fit to"),
     ] = 100,
-    out: Annotated[Path | None, Parameter(help="file to write; without it the one that rampwatch itself uses")] = None,
+    out: Annotated[Path | None, Parameter(help="file to write; default: the one that rampwatch itself uses")] = None,
     config: Config = None,
 ) -> None:
-    """Fit the score to simulated weeks and write its calibration; about a minute."""
-    from streams.calibrate.calibrating import FIRST_SEED, as_json
-    from streams.calibrate.calibrating import calibrate as fitted_to
+    """Fit the score to simulated weeks and write its calibration; takes about a minute."""
+    from streams.calibrate.calibrate import FIRST_SEED, as_json
+    from streams.calibrate.calibrate import calibrate as fit
     from streams.resources.calibration import FILE
     from streams.resources.paths import resource_path
 
-    place, path = site_of(settings_of(config, site)), out or resource_path("calibration", FILE)
+    site, path = site_of(settings_of(config, site_name)), out or resource_path("calibration", FILE)
     with screen.status("simulating") as status:
-        fitted = fitted_to(place, range(FIRST_SEED, FIRST_SEED + seeds), status.update)
+        fitted = fit(site, range(FIRST_SEED, FIRST_SEED + seeds), status.update)
     try:
         path.write_bytes(as_json(fitted))
     except OSError as error:
         raise RampwatchError(f"{path}: cannot be written ({error.strerror}); name another file with --out") from None
-    screen.print(f"fitted to {fitted.incidents} simulated incidents, {fitted.linked} of them true: {path}")
+    screen.print(f"fitted to {fitted.incidents} simulated incidents, of which {fitted.linked} are true: {path}")
 
 
 def evaluate(
     *,
-    site: SiteName = None,
+    site_name: SiteName = None,
     seeds: Annotated[
-        int, Parameter(converter=whole, validator=Number(gte=2), help="how many simulated weeks, none fitted to")
+        int,
+        Parameter(converter=whole, validator=Number(gte=2), help="number of simulated weeks, none used for fitting"),
     ] = 60,
     markdown: Annotated[
-        Path | None, Parameter(help="document to put the tables into; without it they are printed")
+        Path | None, Parameter(help="Markdown file to update with the tables; default: print them")
     ] = None,
     config: Config = None,
 ) -> None:
-    """Measure the score on simulated weeks that it was not fitted to, beside simpler rankings; some minutes."""
-    from streams.calibrate.calibrating import FIRST_HELD_BACK
-    from streams.calibrate.evaluating import evaluate as evaluated_on
-    from streams.calibrate.table import around, put
+    """Measure the score on held-out simulated weeks, beside simpler rankings; takes minutes."""
+    from streams.calibrate.calibrate import FIRST_HELD_OUT
+    from streams.calibrate.evaluate import evaluate as measure
+    from streams.calibrate.table import around_markers, write_tables
     from streams.calibrate.table import markdown as as_markdown
     from streams.resources.calibration import load_calibration
 
     if markdown is not None:
-        around(markdown)  # before minutes of work, not after
-    place, held_back = site_of(settings_of(config, site)), range(FIRST_HELD_BACK, FIRST_HELD_BACK + seeds)
+        around_markers(markdown)  # fail before minutes of work, not after
+    site, held_out = site_of(settings_of(config, site_name)), range(FIRST_HELD_OUT, FIRST_HELD_OUT + seeds)
     with screen.status("simulating") as status:
-        told = evaluated_on(
-            place, load_site("kansas-city"), held_back, max(2, seeds // 2), load_calibration(), status.update
+        evaluation = measure(
+            site, load_site("kansas-city"), held_out, max(2, seeds // 2), load_calibration(), status.update
         )
-    table = as_markdown(told)
+    table = as_markdown(evaluation)
     if markdown is None:
         print(table)
     else:
-        put(table, markdown)
-        screen.print(f"the tables are in {markdown}")
+        write_tables(table, markdown)
+        screen.print(f"tables written to {markdown}")

@@ -1,4 +1,4 @@
-"""Commands that run and prepare a worker: ``worker``, ``topics``, ``acls``, ``broker``."""
+"""The commands for a worker and its broker: ``worker``, ``topics``, ``acls``, ``broker``."""
 
 from __future__ import annotations
 
@@ -11,87 +11,89 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from streams.cli.options import Config, Prefix, SiteName, print_whole, screen, settings_of, site_of, whole
+from streams.cli.options import Config, Prefix, SiteName, print_table, screen, settings_of, site_of, whole
 from streams.core.errors import RampwatchError
 
-topics_app = App(name="topics", help="Make the topics, or say what is wrong with them.")
+topics_app = App(name="topics", help="Create or check the topics.")
 
 
-def worker(*, config: Config = None, site: SiteName = None, prefix: Prefix = None) -> None:
-    """Run a worker: join the topics of RAMPWATCH_BROKER until SIGINT or SIGTERM."""
-    from streams.worker.app import run  # Faust takes a second to import, which no other command needs
+def worker(*, config: Config = None, site_name: SiteName = None, prefix: Prefix = None) -> None:
+    """Run a worker that joins the topics on RAMPWATCH_BROKER, until SIGINT or SIGTERM."""
+    from streams.worker.app import run  # imports Faust, which takes a second, and no other command needs it
     from streams.worker.log_throttle import throttle_repeated_logs
 
-    settings = settings_of(config, site, prefix)
-    place = site_of(settings)
+    settings = settings_of(config, site_name, prefix)
+    site = site_of(settings)
     logging.getLogger("rampwatch").setLevel(logging.INFO)
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # whoever runs a worker wants to know that it waits
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # the operator must see that a worker waits for its broker
     throttle_repeated_logs("aiokafka")
-    asyncio.run(run(settings, place, lambda: screen.print(f"worker up: site {place.name}, broker {settings.broker}")))
+    asyncio.run(run(settings, site, lambda: screen.print(f"worker up: site {site.name}, broker {settings.broker}")))
 
 
 @topics_app.command(name="create")
 def topics_create(*, config: Config = None, prefix: Prefix = None) -> None:
-    """Make the topics that are missing."""
+    """Create the missing topics and print their names."""
     from streams.kafka import topics
 
-    made = asyncio.run(topics.create(settings_of(config, prefix=prefix)))
-    for name in made:
+    created = asyncio.run(topics.create(settings_of(config, prefix=prefix)))
+    for name in created:
         print(name)
-    screen.print(f"{len(made)} topics made" if made else "all topics were there already")
+    screen.print(f"topics created: {len(created)}" if created else "all topics already exist")
 
 
 @topics_app.command(name="check")
 def topics_check(*, config: Config = None, prefix: Prefix = None) -> None:
-    """Compare the topics with what a worker needs; exit code 1 if anything is wrong."""
+    """Check that the topics are as a worker needs them; exit with code 1 if not."""
     from streams.kafka import topics
 
-    faults = asyncio.run(topics.check(settings_of(config, prefix=prefix)))
-    for fault in faults:
-        print(fault)
-    if faults:
+    problems = asyncio.run(topics.check(settings_of(config, prefix=prefix)))
+    for problem in problems:
+        print(problem)
+    if problems:
         sys.exit(1)
     screen.print("the topics are as a worker needs them")
 
 
 def acls(
-    component: Annotated[str | None, Parameter(help="one of them; without it all")] = None,
+    component: Annotated[str | None, Parameter(help="component to list; default: all")] = None,
     *,
-    user: Annotated[str | None, Parameter(help="who it is on the broker; without it rampwatch-COMPONENT")] = None,
-    script: Annotated[bool, Parameter(help="print a shell script that grants them with kafka-acls.sh")] = False,
-    json: Annotated[bool, Parameter(help="print them as JSON")] = False,
+    user: Annotated[
+        str | None, Parameter(help="the component's user on the broker; default: rampwatch-COMPONENT")
+    ] = None,
+    script: Annotated[bool, Parameter(help="print a shell script that grants the rights with kafka-acls.sh")] = False,
+    json: Annotated[bool, Parameter(help="print the rights as JSON")] = False,
     config: Config = None,
     prefix: Prefix = None,
 ) -> None:
-    """List the least rights that each component needs on a broker that asks for them; no broker is asked."""
+    """List the least rights that each component needs on a secured broker; works without one."""
     import msgspec
 
-    from streams.kafka import acls as needs
+    from streams.kafka import acls as table_of_rights
 
     if user is not None and component is None:
-        raise RampwatchError(f"--user {user}: is one component's; name it, as in rampwatch acls worker --user {user}")
-    needed = needs.rights(settings_of(config, prefix=prefix), component)
+        raise RampwatchError(f"--user {user}: needs a component; name one, as in rampwatch acls worker --user {user}")
+    rights = table_of_rights.rights(settings_of(config, prefix=prefix), component)
     if script:
-        print(needs.script(needed, user))
+        print(table_of_rights.script(rights, user))
     elif json:
-        print(msgspec.json.encode(needed).decode())
+        print(msgspec.json.encode(rights).decode())
     else:
-        table = Table("component", "on", "may", "because")
-        for row in needs.rows(needed, "\n"):
+        table = Table("component", "resource", "operations", "reason")
+        for row in table_of_rights.rows(rights, "\n"):
             table.add_row(*row)
-        print_whole(table)
+        print_table(table)
 
 
 def broker(
     *,
     port: Annotated[
-        int | None, Parameter(converter=whole, help="to listen on, on 127.0.0.1; without it a free one")
+        int | None, Parameter(converter=whole, help="port to listen on, on 127.0.0.1; default: any free port")
     ] = None,
     data: Annotated[
-        Path | None, Parameter(help="folder that keeps the topics; without it they go with the broker")
+        Path | None, Parameter(help="folder that keeps the topics; default: they are deleted when the broker stops")
     ] = None,
 ) -> None:
-    """Run a real Apache Kafka on this machine to try things on, until Ctrl-C. Needs the extra rampwatch[broker]."""
+    """Run a real Apache Kafka on this machine, for trying things out; needs rampwatch[broker]."""
     from streams.local_broker.broker import run_broker
 
     run_broker(port, data, screen.print)

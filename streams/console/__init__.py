@@ -1,1 +1,1 @@
-"""What people see of linked incidents: it reads the output only."""
+"""Presents linked incidents to people; uses only the published output."""

@@ -1,4 +1,4 @@
-"""Linked incidents as people want to read them: place, when, car, how far, how sure, and what to confirm first."""
+"""Formats linked incidents for dispatchers, including what to confirm first."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _KIND: Final = {
     "probable_gunfire": "probable gunfire",
 }
 _WARNING: Final = {
-    "lookalike": "the plate was read as a lookalike",
-    "region_unknown": "the state was not read",
-    "low_confidence": "the camera was unsure",
-    "list_age": "the listing is old",
-    "make_differs": "the make differs",
-    "colour_differs": "the colour differs",
-    "unreviewed": "nobody has reviewed the shots yet",
-    "plate_short": "the plate is short",
+    "lookalike": "no exact plate match, only a lookalike",
+    "region_unknown": "state not confirmed",
+    "low_confidence": "low camera confidence",
+    "list_age": "stolen-vehicle list may be out of date",
+    "make_differs": "make differs",
+    "colour_differs": "colour differs",
+    "unreviewed": "shots not yet reviewed",
+    "plate_short": "short plate",
 }
 
 
 class IncidentText:
-    """Writes incidents for the people of one site, in its local time."""
+    """Formats incidents of one site as text, in the site's local time."""
 
     def __init__(self, site: Site) -> None:
         self._zone_names = {zone.zone_id: zone.name for zone in site.zones} | {CITY: site.title or site.name}
         self._clock = ZoneInfo(site.time_zone)
 
     def text(self, incident: LinkedIncident) -> Text:
-        """Return an incident in a few lines, coloured by its strength."""
+        """Return an incident in a few lines; the colour shows its strength."""
         if incident.status == "retracted":
             return self._retracted(incident)
         text = Text()
@@ -54,13 +54,13 @@ class IncidentText:
             text.append(f", and {len(incident.sightings) - 1} more read{'s' * (len(incident.sightings) > 2)}")
         text.append(f"\n    first  {_confirm(incident.vehicle)}", "yellow")
         if incident.warnings:
-            text.append(f"\n    doubt  {', '.join(_WARNING[code] for code in incident.warnings)}", "yellow")
+            text.append(f"\n    note   {', '.join(_WARNING[code] for code in incident.warnings)}", "yellow")
         return text
 
     def _retracted(self, incident: LinkedIncident) -> Text:
         text = Text(" RETRACTED ", "bold black on white")
         text.append(f" {self._place(incident)}  {self._shots(incident)}", "dim")
-        text.append(f"\n    the {self._car(incident.vehicle)} is no longer linked to them", "dim")
+        text.append(f"\n    no longer linked to these shots: {self._car(incident.vehicle)}", "dim")
         return text
 
     def _place(self, incident: LinkedIncident) -> str:
@@ -72,10 +72,12 @@ class IncidentText:
         return f"{_KIND[shot.kind]}{rounds} at {self._time(shot.occurred_at_ms)} ({shot.status})"
 
     def _car(self, vehicle: LinkedVehicle) -> str:
-        looks = " ".join(str(part) for part in (vehicle.colour, vehicle.make, vehicle.model, vehicle.year) if part)
+        description = " ".join(
+            str(part) for part in (vehicle.colour, vehicle.make, vehicle.model, vehicle.year) if part
+        )
         state = (region(vehicle.region) or "state unknown").removeprefix("US-")
-        stolen = f"listed stolen {self._time(vehicle.reported_at_ms)}"
-        return f"{looks or 'car'}, plate {vehicle.plate} ({state}), {stolen}"
+        stolen = f"reported stolen {self._time(vehicle.reported_at_ms)}"
+        return f"{description or 'car'}, plate {vehicle.plate} ({state}), {stolen}"
 
     def _time(self, at_ms: int) -> str:
         return datetime.fromtimestamp(at_ms / 1000, self._clock).strftime("%a %H:%M:%S")
@@ -85,7 +87,7 @@ def _seen(sighting: Sighting) -> str:
     ramp = f"{sighting.road} exit {sighting.exit} {sighting.direction}-ramp"
     delay_s = sighting.seconds_from_shot
     when = f"{_duration(abs(delay_s))} {'after' if delay_s >= 0 else 'before'} the shots"
-    return f"{ramp}, {when}, {sighting.distance_m / 1000:.1f} km away; camera {sighting.confidence:.0%} sure"
+    return f"{ramp}, {when}, {sighting.distance_m / 1000:.1f} km away; camera confidence {sighting.confidence:.0%}"
 
 
 def _duration(seconds: float) -> str:
@@ -94,6 +96,6 @@ def _duration(seconds: float) -> str:
 
 
 def _confirm(vehicle: LinkedVehicle) -> str:
-    whom = f"with {vehicle.ori}" if vehicle.ori else "with the entering agency"
+    agency = vehicle.ori or "the entering agency"
     case = f", case {vehicle.oca}" if vehicle.oca else ""
-    return f"confirm plate and state by eye, and the listing {whom}{case}"
+    return f"confirm plate and state by eye, and the listing with {agency}{case}"

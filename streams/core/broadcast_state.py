@@ -1,14 +1,14 @@
-"""The rare facts that every partition needs: all shots and all actions, in one place.
+"""The broadcast facts, which every partition needs: all shots and all actions.
 
-Each worker reads these topics whole. What a record of theirs counts as is said here, once, whatever number of
-partitions hear of it; an engine that starts later hears the history from here.
+Every worker reads these topics whole. A record's outcome is decided here, once, however many
+partitions it is applied to. An engine that starts later gets the history from here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streams.core.events import Event, InvalidRecord, Outcome, ShotAlert, identity_of
+from streams.core.events import Event, InvalidRecord, Outcome, Record, ShotAlert, identity_of
 from streams.core.facts import Versions
 from streams.core.intake import Admitted
 from streams.core.rules import JoinRules
@@ -25,15 +25,18 @@ class BroadcastState:
         self._unfrozen: set[tuple[str, ...]] = set()
         self._freezes: Expiry[tuple[str, ...]] = Expiry()
 
-    def feed(self, admitted: Admitted) -> Outcome:
-        """Take in one record and return what it counts as; raises `InvalidRecord` (``limit``) beyond ``max_shots``."""
+    def apply(self, admitted: Admitted) -> Outcome:
+        """Apply one record and return its outcome.
+
+        Raises `InvalidRecord` (``limit``) beyond ``max_shots``.
+        """
         identity = (admitted.topic, *identity_of(admitted.event))
         versions = self._facts.get(identity)
         if versions is None:
-            versions = self._begin(identity, admitted)
+            versions = self._create(identity, admitted)
         return versions.add(admitted.event, admitted.stamp_ms)
 
-    def _begin(self, identity: tuple[str, ...], admitted: Admitted) -> Versions[Event]:
+    def _create(self, identity: tuple[str, ...], admitted: Admitted) -> Versions[Event]:
         if isinstance(admitted.event, ShotAlert):
             self._count_shot(identity, admitted.stamp_ms)
         versions: Versions[Event] = Versions()
@@ -47,19 +50,22 @@ class BroadcastState:
             raise InvalidRecord(
                 "limit",
                 "alert_id",
-                f"{self._rules.max_shots} shots may change already; raise max_shots, or look who floods the topic",
+                f"{self._rules.max_shots} unfrozen shots already; raise max_shots, or find out what floods the topic",
             )
         self._unfrozen.add(identity)
         self._freezes.add(stamp_ms + self._rules.incident_retention_ms, identity)
 
     def history(self) -> Iterator[Admitted]:
-        """Hand out all that is remembered, for an engine that starts now."""
+        """Yield every remembered record, for an engine that starts now."""
         for identity, versions in self._facts.items():
             for version in versions:
                 for stamp_ms in version.stamps_ms:
-                    yield Admitted(version.event, "", identity[0], 0, 0, stamp_ms, b"")
+                    yield Admitted(version.event, "", Record(identity[0], 0, 0, stamp_ms, b""))
 
     def release(self, watermark_ms: int) -> None:
-        """Forget what is older than the memory of shots; the watermark is the smallest of the worker's partitions."""
+        """Forget facts older than ``shot_memory_ms``.
+
+        The watermark is the lowest of the worker's partitions.
+        """
         for identity in self._expiry.due(watermark_ms):
             del self._facts[identity]

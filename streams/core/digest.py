@@ -1,4 +1,4 @@
-"""What an answer depends on besides the log: told in each output's header ``rampwatch-digest``."""
+"""The digest of what results depend on besides the log (header ``rampwatch-digest``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.core.scoring import Calibration
 from streams.core.site import Site
 
 
-def answers_digest(site: Site, rules: JoinRules, calibration: Calibration) -> str:
-    """Return 16 hexadecimal digits that differ where the site, the join's rules or the score's calibration do."""
+def results_digest(site: Site, rules: JoinRules, calibration: Calibration) -> str:
+    """Return 16 hexadecimal digits that differ if the site, the rules or the calibration do."""
     parts = msgspec.json.encode([site.digest, rules, calibration], order="sorted")
     return hashlib.sha256(parts).hexdigest()[:16]

@@ -1,18 +1,20 @@
-"""One partition's fold: records in, linked incidents out.
+"""The join of one partition: records in, linked incidents out.
 
-The engine holds what JOIN.md says must be known, and nothing more: shots, hits, reads and actions as facts with their
-stamps; of each incident what was attached when reads' time was up; what was said last. Its answers depend on which
-records it was given, never on their order, on repeats, or on how often `changes` was asked.
+The engine holds what JOIN.md requires and nothing more: shots, hits, reads and actions as facts
+with their stamps; for each incident, the reads attached when their time was up and the revision
+last published. Its incidents depend on which records it was given, never on their order, on
+duplicates, or on how often `changes` was called.
 
 Invariants:
 
 * ``join`` and ``apply_broadcast`` only add facts and mark the incidents that may differ;
-  ``changes`` returns the differences; ``release`` frees memory. The driver publishes
-  the changes before it releases.
-* Nothing is released but by the watermark, and only when it is greater than the time in question: equal stamps may
-  still come.
-* A read that is let go has been judged for every shot and hit it could be evidence for; the verdict stays (`_Pair`).
-* Only a present fact retracts an incident. What is not known changes nothing.
+  ``changes`` returns those that do; ``release`` frees memory. The caller publishes the changes
+  before it releases.
+* Only the watermark releases memory, and only when it is greater than the time in question: records
+  with an equal stamp may still come.
+* Before a read is released it is judged against every shot and hit it could be evidence for; the
+  result is kept (`_Pair.attached`).
+* Only a present fact retracts an incident. What is unknown changes nothing.
 """
 
 from __future__ import annotations
@@ -22,20 +24,13 @@ from collections.abc import Iterable, Iterator
 from itertools import compress
 from operator import not_
 
-from streams.core.events import (
-    IncidentAction,
-    LinkedIncident,
-    Outcome,
-    PlateRead,
-    ShotAlert,
-    VehicleHit,
-)
+from streams.core.events import IncidentAction, LinkedIncident, Outcome, PlateRead, ShotAlert, VehicleHit
 from streams.core.facts import Version, Versions
 from streams.core.incidents import (
     MAX_ACTIONS,
     MAX_READS,
+    IncidentBuilder,
     IncidentFacts,
-    Reporter,
     StampedRead,
     actions_of,
     hit_of,
@@ -59,17 +54,17 @@ PairKey = tuple[str, str, str]
 
 
 class _Pair:
-    """A shot and a hit that reads have linked: what was judged for good, and what was said last."""
+    """A shot and a hit that reads link: the finalized reads, and the last published revision."""
 
-    __slots__ = ("attached", "incident_id", "left_out_from_ms", "said", "said_elsewhere")
+    __slots__ = ("attached", "incident_id", "left_out_from_ms", "published", "under_other_digest")
 
     def __init__(self, identifier: str) -> None:
         self.incident_id = identifier
         self.attached: list[StampedRead] = []
         self.left_out_from_ms: int | None = None
-        self.said: LinkedIncident | None = None
-        self.said_elsewhere = False
-        """Whether that was said with another site file, other rules or another calibration."""
+        self.published: LinkedIncident | None = None
+        self.under_other_digest = False
+        """Whether it was published under another site file, other rules or another calibration."""
 
 
 class Engine:
@@ -78,10 +73,10 @@ class Engine:
     def __init__(
         self, site: Site, rules: JoinRules, calibration: Calibration = DEFAULT, finalized_through_ms: int = NEVER
     ) -> None:
-        """``finalized_through_ms``: the watermark up to which another engine of this partition has judged before."""
+        """``finalized_through_ms``: the watermark reached by earlier engines of this partition."""
         self._ramps = site.ramps
         self._rules = rules
-        self._reporter = Reporter(site, rules, calibration)
+        self._builder = IncidentBuilder(site, rules, calibration)
         self._memory = Memory(rules, finalized_through_ms)
         self._finalized_through_ms = finalized_through_ms
         self._pairs: dict[PairKey, _Pair] = {}
@@ -95,29 +90,29 @@ class Engine:
         """How many reads are in memory."""
         return self._memory.reads_kept
 
-    # ------------------------------------------------------------------ taking in
+    # ------------------------------------------------------------------ adding facts
 
     def join(self, admitted: Admitted) -> Outcome:
-        """Take in a hit or a read and return what it counts as; raises `InvalidRecord` (``limit``)."""
-        event = admitted.event
+        """Add a hit or a read and return its outcome; raises `InvalidRecord` (``limit``)."""
+        event, record = admitted.event, admitted.record
         if type(event) is PlateRead:
-            return self._join_read(event, admitted.plate_key, admitted.stamp_ms, admitted.value)
+            return self._join_read(event, admitted.plate_key, record.stamp_ms, record.value or b"")
         assert isinstance(event, VehicleHit)
-        return self._join_hit(event, admitted.plate_key, admitted.stamp_ms)
+        return self._join_hit(event, admitted.plate_key, record.stamp_ms)
 
     def apply_broadcast(self, admitted: Admitted) -> None:
-        """Take in a shot or an action; what it counts as is said by the broadcast, not here."""
+        """Add a shot or an action; `BroadcastState` decides its outcome."""
         if isinstance(admitted.event, ShotAlert):
             self._apply_shot(admitted.event, admitted.stamp_ms)
         elif isinstance(admitted.event, IncidentAction):
             self._apply_action(admitted.event, admitted.stamp_ms)
 
     def join_reads(self, batch: AdmittedReads) -> dict[Outcome, int]:
-        """Take in a list of reads and return how many count as what: as `join` of each, at a fraction of the cost."""
+        """Add many reads, as `join` of each but faster; return how many had which outcome."""
         outcomes: dict[Outcome, int] = defaultdict(int)
         listed, keys = self._memory.hits, batch.plate_keys
-        some_judged = self._memory.was_judged(min(batch.captured_ms))
-        plain = [key not in listed and not some_judged for key in keys]
+        some_finalized = self._memory.was_finalized(min(batch.captured_ms))
+        plain = [key not in listed and not some_finalized for key in keys]
         rows = zip(batch.reads, keys, batch.stamps_ms, batch.values, strict=True)
         for row in compress(rows, map(not_, plain)):
             outcomes[self._join_read(*row)] += 1
@@ -128,7 +123,7 @@ class Engine:
         return outcomes
 
     def _join_read(self, read: PlateRead, key: str, stamp_ms: int, value: bytes) -> Outcome:
-        if self._memory.was_judged(read.captured_at_ms):
+        if self._memory.was_finalized(read.captured_at_ms):
             return "duplicate"
         listed = self._memory.hits.get(key)
         if listed is None:
@@ -169,36 +164,37 @@ class Engine:
             self._dirty[pair] = None
 
     def _near(self, shot: Versions[ShotAlert], read: PlateRead) -> bool:
-        """Whether the read could be evidence for the shot, by place and time, after any of the shot's revisions."""
+        """Whether the read could be evidence, by place and time, for any revision of the shot."""
         ramp = self._ramps[read.ramp_id]
         return any(is_near(version.event, read, ramp, self._rules) for version in shot)
 
-    def restore(self, incident: LinkedIncident, said_elsewhere: bool = False) -> None:
-        """Take in what was said of an incident before this engine began (JOIN.md, Recovery), as the facts it tells.
+    def restore(self, incident: LinkedIncident, under_other_digest: bool = False) -> None:
+        """Add the facts of an incident published before this engine began (JOIN.md, Recovery).
 
-        ``said_elsewhere``: with another site file, other rules or another calibration. Then it stands as it was said
-        until its facts change: a new version takes back nothing by itself.
+        ``under_other_digest``: it was published under another site file, other rules or another
+        calibration. Then it stands as published until its facts change: an upgrade retracts nothing
+        by itself.
 
-        Reads whose time was up by then are attached to it for good; the others are reads like any, and what their
-        records say replaces what the incident tells of them. Of a frozen incident nothing is needed, and of a read
-        at a ramp that the site file no longer has nothing can be said.
+        Reads whose deadline had passed are attached for good. The others are added as reads, and
+        their own records replace what the incident says of them. Frozen incidents need nothing.
+        Reads at ramps that the site file no longer has are skipped.
         """
         finalized_through_ms, rules = self._memory.watermark_ms, self._rules
-        told_of = [told for told in reads_of(incident) if told.read.ramp_id in self._ramps]
-        # under other rules shots may freeze at other times; when, tells the topic of shots, which is read whole
-        if incident.frozen_at_ms < finalized_through_ms and not said_elsewhere:
+        reads = [stamped for stamped in reads_of(incident) if stamped.read.ramp_id in self._ramps]
+        # Under other rules shots may freeze at another time, which follows from the topic of shots.
+        if incident.frozen_at_ms < finalized_through_ms and not under_other_digest:
             return
         hit, key = hit_of(incident), plate_key(incident.vehicle.plate)
-        first_ms = None if said_elsewhere else incident.frozen_at_ms - rules.incident_retention_ms
+        first_ms = None if under_other_digest else incident.frozen_at_ms - rules.incident_retention_ms
         self._memory.add_shot(shot_of(incident), incident.shot.stamp_ms, first_ms)
-        self._memory.add_hit(hit, key, incident.vehicle.stamp_ms, told=True)
+        self._memory.add_hit(hit, key, incident.vehicle.stamp_ms, restored=True)
         pair = self._pair((incident.shot.alert_id, hit.hit_id, key))
-        pair.said, pair.said_elsewhere = incident, said_elsewhere
-        for told in told_of:
-            if self._memory.was_judged(told.read.captured_at_ms):
-                pair.attached.append(told)
+        pair.published, pair.under_other_digest = incident, under_other_digest
+        for stamped in reads:
+            if self._memory.was_finalized(stamped.read.captured_at_ms):
+                pair.attached.append(stamped)
             else:
-                self._memory.add_read(told.read, key, told.stamp_ms, revision=-1)
+                self._memory.add_read(stamped.read, key, stamped.stamp_ms, revision=-1)
         for action, stamp_ms in actions_of(incident):
             self._memory.add_action(action, stamp_ms)
         left_out_ms = incident.left_out_from_ms
@@ -206,39 +202,44 @@ class Engine:
             pair.left_out_from_ms = left_out_ms
         self._dirty[incident.shot.alert_id, hit.hit_id, key] = None
 
-    # ------------------------------------------------------------------ judging
+    # ------------------------------------------------------------------ incidents
 
     def changes(self, only_new: bool = False) -> list[LinkedIncident]:
-        """Return a new revision of each incident that differs from what was said, and count it as said.
+        """Return a new revision of each incident that differs from its last published one.
 
-        ``only_new``: nothing of an incident that was said before; that waits for the next call without it.
+        The caller must publish them: the engine takes them as published. ``only_new``: leave out
+        incidents that were published before; they wait for the next call without it.
         """
         if not self._dirty:
             return []
         self._freeze()
         dirty, self._dirty = self._dirty, {}
         if only_new:
-            self._dirty = {key: None for key in dirty if key in self._pairs and self._pairs[key].said}
+            self._dirty = {key: None for key in dirty if key in self._pairs and self._pairs[key].published}
             dirty = {key: None for key in dirty if key not in self._dirty}
         return [incident for key in sorted(dirty) if (incident := self._change(key)) is not None]
 
     def _change(self, key: PairKey) -> LinkedIncident | None:
         facts = self._facts_of(key)
         pair = self._pairs.get(key)
-        said = pair.said if pair else None
-        if facts is None or (said is None and not facts.attached):
+        last = pair.published if pair else None
+        if facts is None or (last is None and not facts.attached):
             return None
-        incident = self._reporter.incident(facts, said.revision + 1 if said else 1)
-        if said is not None and same_content(incident, said):
+        incident = self._builder.build(facts, last.revision + 1 if last else 1)
+        if last is not None and same_content(incident, last):
             return None
         pair = pair or self._pair(key)
-        if said is not None and pair.said_elsewhere and rests_on_same_facts(incident, said, self._finalized_through_ms):
+        if (
+            last is not None
+            and pair.under_other_digest
+            and rests_on_same_facts(incident, last, self._finalized_through_ms)
+        ):
             return None
-        pair.said, pair.said_elsewhere = incident, False
+        pair.published, pair.under_other_digest = incident, False
         return incident
 
     def _facts_of(self, key: PairKey) -> IncidentFacts | None:
-        """What the incident of a shot and a hit is made of now; None where either is not known."""
+        """The present facts of an incident; None if its shot or its hit is unknown."""
         alert_id, hit_id, plate_key = key
         shot, hit = self._memory.shots.get(alert_id), self._memory.hits.get(plate_key, {}).get(hit_id)
         if shot is None or hit is None:
@@ -265,21 +266,21 @@ class Engine:
         )
 
     def _candidates(self, plate_key: str, shot: Versions[ShotAlert]) -> Iterator[Versions[PlateRead]]:
-        """The reads in memory that lie in a window of some revision of the shot."""
+        """The reads in memory within the window of any revision of the shot."""
         times = [version.event.occurred_at_ms for version in shot]
         return self._memory.reads(plate_key, min(times) - self._rules.before_ms, max(times) + self._rules.after_ms)
 
     def _attached(
         self, shot: Versions[ShotAlert], hit: Versions[VehicleHit], reads: Iterable[Versions[PlateRead]]
     ) -> Iterator[StampedRead]:
-        """Of these reads, those that were evidence when their time was up, or are now if it is not."""
+        """The reads that were evidence when their time was up, or are evidence now if it is not."""
         span = _Span(shot.first_ms, self._rules)
         for versions in reads:
             read = versions.fact(span.freeze_ms)
             if read is None:
                 continue
-            judged_ms = min(read.event.captured_at_ms + self._rules.read_retention_ms, span.freeze_ms)
-            shot_then, hit_then = shot.fact(judged_ms), hit.fact(judged_ms, span.since_ms)
+            decided_ms = min(read.event.captured_at_ms + self._rules.read_retention_ms, span.freeze_ms)
+            shot_then, hit_then = shot.fact(decided_ms), hit.fact(decided_ms, span.since_ms)
             if shot_then and hit_then and self._links(shot_then, hit_then, read):
                 yield StampedRead(read.event, read.stamp_ms())
 
@@ -288,14 +289,14 @@ class Engine:
         return is_evidence(shot.event, hit.event, read.event, ramp, self._rules)
 
     def _review(self, identifier: str, span: _Span) -> list[tuple[IncidentAction, int]]:
-        """The actions on an incident that count, in the order they were taken, each with its stamp."""
+        """The actions that count for an incident, in order, each with its stamp."""
         taken = self._memory.actions(identifier)
         known = [fact for versions in taken if (fact := versions.fact(span.freeze_ms, span.first_ms)) is not None]
         known.sort(key=lambda version: (version.event.at_ms, version.event.action_id))
         return [(version.event, version.stamp_ms(span.first_ms)) for version in known[:MAX_ACTIONS]]
 
     def _pair(self, key: PairKey) -> _Pair:
-        """Return the pair of a key, begun where it is new."""
+        """Return the pair for a key; create it if it is new."""
         pair = self._pairs.get(key)
         if pair is None:
             pair = self._pairs[key] = _Pair(incident_id(*key))
@@ -304,24 +305,25 @@ class Engine:
             self._pair_of_incident[pair.incident_id] = key
         return pair
 
-    # ------------------------------------------------------------------ letting go
+    # ------------------------------------------------------------------ releasing memory
 
     def release(self, watermark_ms: int) -> None:
-        """Let go of all whose time the watermark has passed; what `changes` returned must be published by then."""
-        assert not self._dirty, "ask for the changes before memory is released"
+        """Release everything the watermark has passed.
+
+        The last `changes` must be published already.
+        """
+        assert not self._dirty, "call changes() and publish them before releasing memory"
         if watermark_ms <= self._memory.watermark_ms:
             return
         self._memory.watermark_ms = watermark_ms
         for key, reads in self._memory.release_reads().items():
             for hit_id, hit in self._memory.hits[key].items():
-                self._judge_for_good(key, hit_id, hit, reads)
+                self._finalize(key, hit_id, hit, reads)
         self._freeze()
         self._memory.release_hits()
         self._memory.release_actions()
 
-    def _judge_for_good(
-        self, key: str, hit_id: str, hit: Versions[VehicleHit], reads: list[Versions[PlateRead]]
-    ) -> None:
+    def _finalize(self, key: str, hit_id: str, hit: Versions[VehicleHit], reads: list[Versions[PlateRead]]) -> None:
         around = {alert_id for read in reads for alert_id in self._memory.shots_around(_captured_at_ms(read))}
         for alert_id in around:
             attached = list(self._attached(self._memory.shots[alert_id], hit, reads))
@@ -330,7 +332,7 @@ class Engine:
                 pair.attached, pair.left_out_from_ms = _first_reads(pair.attached + attached, pair.left_out_from_ms)
 
     def _freeze(self) -> None:
-        """Let go of the incidents of shots whose time is up; they stay as they were said."""
+        """Release the incidents of frozen shots; they stay as last published."""
         for alert_id in self._memory.release_shots():
             for key in self._pairs_of_shot.pop(alert_id, set()):
                 del self._pair_of_incident[self._pairs.pop(key).incident_id]
@@ -341,7 +343,7 @@ class Engine:
 
 
 class _Span:
-    """The span of the log that an incident depends on, from its shot's first stamp."""
+    """The span of stamps that an incident depends on, from its shot's first stamp."""
 
     __slots__ = ("first_ms", "freeze_ms", "since_ms")
 
@@ -356,7 +358,7 @@ def _captured_at_ms(read: Versions[PlateRead]) -> int:
 
 
 def _first_reads(attached: list[StampedRead], left_out_from_ms: int | None) -> tuple[list[StampedRead], int | None]:
-    """The first reads that an incident keeps, and the time of the first that it leaves out."""
+    """Return the reads an incident keeps, and the time of the first one it leaves out."""
     kept = sorted(attached, key=lambda stamped: stamped.order)
     if len(kept) > MAX_READS:
         first_out_ms = kept[MAX_READS].read.captured_at_ms

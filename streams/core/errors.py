@@ -1,5 +1,5 @@
-"""Errors that end a command with a sentence instead of a traceback."""
+"""Errors that end a command with a message instead of a traceback."""
 
 
 class RampwatchError(Exception):
-    """Something that cannot go on; the message names the thing, what is wrong with it, and the remedy."""
+    """An error that ends a command; its message names the thing, what is wrong and the remedy."""

@@ -1,7 +1,7 @@
-"""Distance on the ground, in the whole metres in which the join compares it.
+"""Distance on the ground, in the whole metres that the join compares.
 
-The distance from a shot to a ramp is part of what an incident says, so it has to come out the same on every
-machine: one formula, one radius, and a rounding to whole metres before anything is decided from it.
+Distances decide what links and are part of incidents, so they must be the same on every machine:
+one formula, one radius, and rounding to whole metres before any decision.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ EARTH_RADIUS_M = 6_371_008.8
 
 
 def distance_m(lat1: float, lon1: float, lat2: float, lon2: float) -> int:
-    """Return the great-circle distance between two places, in whole metres, ties rounded to even.
+    """Return the great-circle distance between two places in whole metres, ties rounded to even.
 
-    Latitudes and longitudes are degrees (WGS 84), finite. The haversine formula (R. W. Sinnott, "Virtues of
-    the Haversine", Sky and Telescope 68, 1984) stays exact for places a few metres apart, where the law of
-    cosines does not. A sphere in place of the ellipsoid costs up to 0.6 % of the distance.
+    Latitudes and longitudes are degrees (WGS 84), finite. The haversine formula (R. W. Sinnott,
+    "Virtues of the Haversine", Sky and Telescope 68, 1984) stays accurate for places a few metres
+    apart; the law of cosines does not. Using a sphere instead of the ellipsoid costs up to 0.6 % of
+    the distance.
     """
     phi1, phi2 = radians(lat1), radians(lat2)
     half_chord_squared = sin((phi2 - phi1) / 2) ** 2 + cos(phi1) * cos(phi2) * sin(radians(lon2 - lon1) / 2) ** 2
-    # At antipodes rounding lifts the sum above 1. Its square root has so far always come out as 1 again; should a
-    # mathematical library round it otherwise, asin would have no value.
+    # Between antipodes rounding can lift the sum above 1. Its square root has always come out as 1,
+    # but another mathematical library might round it up, and asin is not defined above 1.
     return round(2 * EARTH_RADIUS_M * asin(sqrt(min(1.0, half_chord_squared))))

@@ -1,13 +1,13 @@
-"""What an incident says: its facts put into words and numbers that a console can show.
+"""Builds published incidents from their facts, and reads the facts back from published incidents.
 
-Given the same facts it says the same, byte for byte: no clock, no order of arrival, no memory.
+The same facts give the same incident, byte for byte: no clock, no order of arrival, no state.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct, structs
 from msgspec import json as msgspec_json
@@ -36,24 +36,24 @@ MAX_ACTIONS: Final = 50
 
 
 def incident_id(alert_id: str, hit_id: str, plate_key: str) -> str:
-    """Return the id of the incident of a shot and a hit: 32 hexadecimal digits (JOIN.md, Incidents)."""
+    """Return the id of an incident: 32 hexadecimal digits (JOIN.md, Incidents)."""
     return hashlib.sha256(msgspec_json.encode([alert_id, hit_id, plate_key])).hexdigest()[:32]
 
 
 class StampedRead(Struct, frozen=True, gc=False):
-    """A read as a fact, and the smallest stamp its content came with."""
+    """A read, and the smallest stamp of its content."""
 
     read: PlateRead
     stamp_ms: int
 
     @property
     def order(self) -> tuple[int, str]:
-        """What reads are sorted by in an incident."""
+        """The sort key of reads in an incident."""
         return self.read.captured_at_ms, self.read.read_id
 
 
 class IncidentFacts(Struct, frozen=True):
-    """All that an incident is made of: the present facts, and the reads attached, in their order, at most 50."""
+    """The facts of an incident: the present ones, and the attached reads in order, at most 50."""
 
     incident_id: str
     shot: ShotAlert
@@ -66,16 +66,16 @@ class IncidentFacts(Struct, frozen=True):
     frozen_at_ms: int
 
 
-class Reporter:
-    """Writes incidents for one site, one set of rules and one calibration."""
+class IncidentBuilder:
+    """Builds incidents for one site, one set of rules and one calibration."""
 
     def __init__(self, site: Site, rules: JoinRules, calibration: Calibration) -> None:
         self._site = site
         self._rules = rules
         self._calibration = calibration
 
-    def incident(self, facts: IncidentFacts, revision: int) -> LinkedIncident:
-        """Return what the facts say, as the revision given."""
+    def build(self, facts: IncidentFacts, revision: int) -> LinkedIncident:
+        """Return the incident these facts make, as the given revision."""
         sightings: list[Sighting] = []
         set_aside: list[Sighting] = []
         for stamped in facts.attached:
@@ -130,63 +130,62 @@ class Reporter:
 
 
 def same_content(one: LinkedIncident, other: LinkedIncident) -> bool:
-    """Whether two revisions have the same content: all but ``revision`` and the vehicle's stamp."""
+    """Return whether two revisions differ in nothing but ``revision`` and the vehicle's stamp."""
     vehicle = structs.replace(one.vehicle, stamp_ms=other.vehicle.stamp_ms)
     return structs.replace(one, revision=other.revision, vehicle=vehicle) == other
 
 
-def rests_on_same_facts(incident: LinkedIncident, said: LinkedIncident, finalized_through_ms: int) -> bool:
-    """Whether an incident rests on what one said before does, however they are judged.
+def rests_on_same_facts(incident: LinkedIncident, published: LinkedIncident, finalized_through_ms: int) -> bool:
+    """Return whether an incident has the facts of a published one, whatever follows from them.
 
     Only reads stamped at or after ``finalized_through_ms`` can be new: the publisher knew the rest.
     """
-    vehicle = structs.replace(incident.vehicle, stamp_ms=said.vehicle.stamp_ms)
-    if (incident.shot, vehicle, incident.review) != (said.shot, said.vehicle, said.review):
+    vehicle = structs.replace(incident.vehicle, stamp_ms=published.vehicle.stamp_ms)
+    if (incident.shot, vehicle, incident.review) != (published.shot, published.vehicle, published.review):
         return False
-    known = {(read.read_id, read.captured_at_ms) for read in (*said.sightings, *said.set_aside)}
+    known = {(read.read_id, read.captured_at_ms) for read in (*published.sightings, *published.set_aside)}
     reads = (*incident.sightings, *incident.set_aside)
     return all((r.read_id, r.captured_at_ms) in known or r.stamp_ms < finalized_through_ms for r in reads)
 
 
-# ---------------------------------------------------------------------- what an incident tells of its facts
+# ---------------------------------------------------------------------- the facts of a published incident
+
+RENAMED_IN_SIGHTING: Final = {"plate": "plate_as_read"}
+"""Fields of a read that a sighting has under another name."""
+NOT_IN_SIGHTING: Final[dict[str, Any]] = {"camera_id": "", "direction": None}
+"""Fields of a read that linking and scoring do not use, and what a restored read has instead."""
 
 
 def shot_of(incident: LinkedIncident) -> ShotAlert:
-    """Return the shot that an incident tells of."""
+    """Return the shot of a published incident."""
     return _part(ShotAlert, incident.shot)
 
 
 def hit_of(incident: LinkedIncident) -> VehicleHit:
-    """Return the hit that an incident tells of."""
+    """Return the hit of a published incident."""
     return _part(VehicleHit, incident.vehicle)
 
 
 def actions_of(incident: LinkedIncident) -> list[tuple[IncidentAction, int]]:
-    """Return the actions that an incident tells of, each with its stamp."""
+    """Return the actions of a published incident, each with its stamp."""
     return [(_part(IncidentAction, action), action.stamp_ms) for action in incident.review]
 
 
 def reads_of(incident: LinkedIncident) -> list[StampedRead]:
-    """Return the reads that an incident tells of: all that linking and scoring use, but not their camera."""
-    return [
-        StampedRead(
-            PlateRead(
-                read_id=told.read_id,
-                plate=told.plate_as_read,
-                captured_at_ms=told.captured_at_ms,
-                ramp_id=told.ramp_id,
-                camera_id="",
-                confidence=told.confidence,
-                region=told.region,
-                make=told.make,
-                colour=told.colour,
-            ),
-            told.stamp_ms,
-        )
-        for told in (*incident.sightings, *incident.set_aside)
-    ]
+    """Return the reads of a published incident, with all that linking and scoring use."""
+    sightings = (*incident.sightings, *incident.set_aside)
+    return [StampedRead(_read_of(sighting), sighting.stamp_ms) for sighting in sightings]
+
+
+def _read_of(sighting: Sighting) -> PlateRead:
+    fields = {
+        name: getattr(sighting, RENAMED_IN_SIGHTING.get(name, name))
+        for name in PlateRead.__struct_fields__
+        if name not in NOT_IN_SIGHTING
+    }
+    return PlateRead(**fields, **NOT_IN_SIGHTING)
 
 
 def _part(kind: type[T], whole: Struct) -> T:
-    """The event that a linked thing was made of."""
+    """Return the event that a linked shot, vehicle or action was made from."""
     return kind(**{name: getattr(whole, name) for name in kind.__struct_fields__})

@@ -1,7 +1,7 @@
-"""What comes in at the door: a record is admitted as the event it holds, or refused with the reason.
+"""Admission: a record becomes the event it holds, or an `InvalidRecord` with the reason.
 
-Nothing here depends on any other record, so a record is refused wherever and whenever it is read. `limit` is the one
-reason that needs state; the engine and the broadcast give it.
+Admission depends on the record alone, so a record is rejected wherever and whenever it is read. The
+one reason that needs state is ``limit``; the engine and the broadcast state raise it.
 """
 
 from __future__ import annotations
@@ -12,43 +12,36 @@ from typing import NoReturn, cast
 
 from msgspec import Struct
 
-from streams.core.events import (
-    Event,
-    IncidentAction,
-    InvalidRecord,
-    PlateRead,
-    Record,
-    VehicleHit,
-    decode,
-    decode_reads,
-    event_time_ms,
-)
+from streams.core.codec import decode, decode_reads
+from streams.core.events import Event, IncidentAction, InvalidRecord, PlateRead, Record, VehicleHit, event_time_ms
 from streams.core.plates import confusion_key, normalise, plate_keys, usable
 from streams.core.rules import JoinRules
 from streams.core.site import Site
+from streams.core.topics import HITS, READS, SHOTS
 
-_TIME_FIELD = {
-    "shot-spotter-alerts": "occurred_at_ms",
-    "stolen-vehicle-hits": "reported_at_ms",
-    "ramp-plate-reads": "captured_at_ms",
-}
+_TIME_FIELD = {SHOTS: "occurred_at_ms", HITS: "reported_at_ms", READS: "captured_at_ms"}
 
 
 class Admitted(Struct, frozen=True, gc=False):
-    """A record that can be used: its event, its plate's key where it has one, its place in the log."""
+    """A record that can be used: its event, and its plate key if it has a plate (else empty)."""
 
     event: Event
     plate_key: str
-    topic: str
-    partition: int
-    offset: int
-    stamp_ms: int
-    value: bytes
-    """The record's own bytes."""
+    record: Record
+
+    @property
+    def topic(self) -> str:
+        """The record's topic."""
+        return self.record.topic
+
+    @property
+    def stamp_ms(self) -> int:
+        """When the record reached its topic."""
+        return self.record.stamp_ms
 
 
 class AdmittedReads(Struct, frozen=True, gc=False):
-    """Reads that can be used, side by side: what stands at one place of each list belongs together."""
+    """Usable reads as columns: the elements at one index belong to one read."""
 
     reads: list[PlateRead]
     plate_keys: list[str]
@@ -59,7 +52,7 @@ class AdmittedReads(Struct, frozen=True, gc=False):
 
 
 class Intake:
-    """The door: knows the site's ramps and the join's rules, and remembers nothing."""
+    """Admits records by the site's ramps and the join's rules; keeps no state."""
 
     def __init__(self, site: Site, rules: JoinRules) -> None:
         self._ramps = site.ramps
@@ -70,10 +63,13 @@ class Intake:
         self._placeholder_keys = frozenset(map(confusion_key, self._placeholders))
 
     def admit(self, record: Record) -> Admitted:
-        """Return the event in a record; raises `InvalidRecord` with the first reason that applies."""
+        """Return the event in a record.
+
+        Raises `InvalidRecord` with the first reason that applies.
+        """
         event = decode(record.topic, record.value)
         key = ""
-        # reads are thousands to one of all else, so they are looked at first and asked nothing twice
+        # Reads outnumber all other records by thousands to one, so they are checked first.
         if type(event) is PlateRead:
             key = self._plate_key(event.plate)
             if event.ramp_id not in self._ramps:
@@ -84,20 +80,20 @@ class Intake:
                 )
             ahead_ms = event.captured_at_ms - record.stamp_ms
             if not self._earliest_ahead_ms <= ahead_ms <= self._latest_ahead_ms:
-                self._refuse_time(event, record, ahead_ms)
+                self._reject_time(event, record, ahead_ms)
         elif not isinstance(event, IncidentAction):
             if isinstance(event, VehicleHit):
                 key = self._plate_key(event.plate)
             ahead_ms = event_time_ms(event) - record.stamp_ms
             if ahead_ms > self._latest_ahead_ms:
-                self._refuse_time(event, record, ahead_ms)
-        return Admitted(event, key, record.topic, record.partition, record.offset, record.stamp_ms, record.value or b"")
+                self._reject_time(event, record, ahead_ms)
+        return Admitted(event, key, record)
 
     def admit_reads(self, values: Sequence[bytes | None], stamps_ms: Sequence[int]) -> AdmittedReads | None:
         """Return the reads in a list of records as `admit` would, at a third of the cost.
 
-        None where any of them is out of the ordinary, usable or not: what is refused, and why, `admit` alone says.
-        Each step looks at the whole list, because a step for each read is what costs.
+        Returns None if any record is invalid or unusual; then `admit` decides each of them. Every
+        step handles the whole list, because a step for each read is what costs.
         """
         reads = decode_reads(values)
         if not reads:
@@ -116,20 +112,22 @@ class Intake:
     def _plate_key(self, plate: str) -> str:
         normalised = usable(normalise(plate))
         if normalised in self._placeholders:
-            raise InvalidRecord("placeholder", "plate", "stands for a plate that was not read; send no read instead")
+            raise InvalidRecord(
+                "placeholder", "plate", "is a placeholder for a plate that was not read; send no record instead"
+            )
         return confusion_key(normalised)
 
-    def _refuse_time(self, event: Event, record: Record, ahead_ms: int) -> NoReturn:
-        """Refuse what a clock ahead of the broker's sent, and reads that came after their time was up."""
+    def _reject_time(self, event: Event, record: Record, ahead_ms: int) -> NoReturn:
+        """Reject an event from a clock ahead of the broker's, or a read after its deadline."""
         at_ms = record.stamp_ms + ahead_ms
         if ahead_ms > 0:
             raise InvalidRecord(
                 "future",
                 _TIME_FIELD[record.topic],
-                f"{at_ms} is {ahead_ms} ms after the record reached its topic; set the sender's clock",
+                f"{at_ms} is {ahead_ms} ms after the record reached its topic; correct the sender's clock",
             )
         raise InvalidRecord(
             "late",
             "captured_at_ms",
-            f"{at_ms} is {-ahead_ms} ms before the record reached its topic, more than reads are kept",
+            f"{at_ms} is {-ahead_ms} ms before the record reached its topic, longer than reads are retained",
         )

@@ -1,6 +1,7 @@
-"""Which facts link: when a read is a sighting of a stolen car, and when a sighting is evidence for a shot.
+"""Which facts link: when a read is a sighting of a stolen car, and a sighting evidence for a shot.
 
-The definitions are JOIN.md's, "Evidence", in integers of milliseconds and metres. Nothing here remembers anything.
+The definitions are in JOIN.md, Evidence, in integers of milliseconds and metres. No function here
+keeps state.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from streams.core.site import Ramp
 
 
 def covers(hit: VehicleHit, at_ms: int, rules: JoinRules) -> bool:
-    """Whether the car of ``hit`` counts as stolen at ``at_ms``."""
+    """Return whether the car of ``hit`` counts as stolen at ``at_ms``."""
     if hit.status == "cancelled":
         return False
     from_ms = hit.stolen_at_ms
@@ -29,17 +30,17 @@ def covers(hit: VehicleHit, at_ms: int, rules: JoinRules) -> bool:
 
 
 def plate_differences(hit: VehicleHit, read: PlateRead) -> int:
-    """Return in how many characters the two plates, which have one plate key, differ."""
+    """Return in how many characters two plates with the same plate key differ."""
     return differences(normalise(hit.plate), normalise(read.plate))
 
 
 def match_of(hit: VehicleHit, read: PlateRead) -> Literal["exact", "lookalike"]:
-    """Return how a read's plate matches a hit's that has the same plate key."""
+    """Return how two plates with the same plate key match."""
     return "lookalike" if plate_differences(hit, read) else "exact"
 
 
 def is_sighting(hit: VehicleHit, read: PlateRead, rules: JoinRules) -> bool:
-    """Whether ``read``, whose plate key is the hit's, saw the stolen car."""
+    """Return whether ``read``, which has the hit's plate key, is a sighting of the stolen car."""
     if read.confidence < rules.min_confidence or not covers(hit, read.captured_at_ms, rules):
         return False
     listed, seen = region(hit.region), region(read.region)
@@ -49,16 +50,16 @@ def is_sighting(hit: VehicleHit, read: PlateRead, rules: JoinRules) -> bool:
 
 
 def distance_to(shot: ShotAlert, ramp: Ramp) -> int:
-    """Return the whole metres from the shot to the ramp."""
+    """Return the distance from the shot to the ramp in whole metres."""
     return _distance_m(shot.lat, shot.lon, ramp.lat, ramp.lon)
 
 
 _distance_m = lru_cache(maxsize=1 << 16)(distance_m)
-"""A shot is measured against each of a city's ramps many times over."""
+"""Cached: the distance from a shot to each of a city's ramps is needed many times."""
 
 
 def is_near(shot: ShotAlert, read: PlateRead, ramp: Ramp, rules: JoinRules) -> bool:
-    """Whether a car at ``ramp`` when it was read could have come from the shot, or gone to it."""
+    """Return whether a car read at ``ramp`` could have come from the shot, or gone to it."""
     delay_ms = read.captured_at_ms - shot.occurred_at_ms
     if not -rules.before_ms <= delay_ms <= rules.after_ms:
         return False
@@ -70,12 +71,12 @@ def is_near(shot: ShotAlert, read: PlateRead, ramp: Ramp, rules: JoinRules) -> b
 
 
 def is_evidence(shot: ShotAlert, hit: VehicleHit, read: PlateRead, ramp: Ramp, rules: JoinRules) -> bool:
-    """Whether the read is a sighting of the hit's car that the shot can be linked to."""
+    """Return whether the read is a sighting of the hit's car and links it to the shot."""
     return shot.status != "dismissed" and is_near(shot, read, ramp, rules) and is_sighting(hit, read, rules)
 
 
 def required_speed_mps(shot: ShotAlert, away_m: int, delay_ms: int, rules: JoinRules) -> float | None:
-    """Return how fast the car must have been, m/s; 0 where the slack covers it, None where no speed would do."""
+    """Return the speed the car needed, in m/s: 0 within the slack, None if no speed suffices."""
     to_drive_m = max(0, away_m - shot.uncertainty_m - rules.reach_slack_m)
     if not to_drive_m:
         return 0.0

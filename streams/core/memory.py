@@ -1,7 +1,7 @@
-"""What a partition must remember: shots, hits, reads and actions as facts, each for as long as it can matter.
+"""The memory of one partition: shots, hits, reads and actions as facts, each while it can matter.
 
-Nothing here decides what links; `engine` does. Memory is let go of by the watermark alone, and only when it is greater
-than the time in question: equal stamps may still come.
+What links is decided in `engine`, not here. Only the watermark releases memory, and only when it is
+greater than the time in question: records with an equal stamp may still come.
 """
 
 from __future__ import annotations
@@ -9,20 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from streams.core.events import (
-    READS,
-    Event,
-    IncidentAction,
-    InvalidRecord,
-    Outcome,
-    PlateRead,
-    ShotAlert,
-    VehicleHit,
-    decode,
-)
+from streams.core.codec import decode
+from streams.core.events import Event, IncidentAction, InvalidRecord, Outcome, PlateRead, ShotAlert, VehicleHit
 from streams.core.facts import Versions
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
+from streams.core.topics import READS
 from streams.core.unlisted_reads import CompressedReads
 from streams.core.windows import NEVER, Expiry, IntervalBuffer
 
@@ -33,9 +25,10 @@ HitKey = tuple[str, str]
 
 
 class Memory:
-    """The facts of one partition. ``watermark_ms``: what was judged before it is not taken in again."""
+    """The facts of one partition."""
 
     def __init__(self, rules: JoinRules, watermark_ms: int = NEVER) -> None:
+        """``watermark_ms``: reads with an earlier deadline are final, and are not added again."""
         self._rules = rules
         self.watermark_ms = watermark_ms
         self.shots: dict[str, Versions[ShotAlert]] = {}
@@ -48,7 +41,7 @@ class Memory:
         self._reads: IntervalBuffer[str, Versions[PlateRead]] = IntervalBuffer()
         self._read_ids: dict[tuple[str, str, int], Versions[PlateRead]] = {}
         self.unlisted = CompressedReads()
-        """Reads of plates that nobody lists, as their records' bytes: a theft may be reported later."""
+        """Reads of plates that are not listed (yet: a theft may be reported later)."""
         self._actions: dict[str, dict[str, Versions[IncidentAction]]] = {}
         self._action_memory: Expiry[tuple[str, str]] = Expiry()
 
@@ -57,56 +50,60 @@ class Memory:
         """How many reads are in memory."""
         return len(self._reads) + len(self.unlisted)
 
-    # ------------------------------------------------------------------ taking in
+    # ------------------------------------------------------------------ adding facts
 
     def add_shot(self, shot: ShotAlert, stamp_ms: int, first_ms: int | None = None) -> bool:
-        """Take in a shot's record; return whether it can still change anything.
+        """Add a record of a shot; return False, having added nothing, if the shot is frozen.
 
-        ``first_ms``: the first stamp of the shot, where it is known from an incident.
+        ``first_ms``: the shot's first stamp, if a published incident gives it.
         """
         if shot.alert_id in self._frozen:
             return False
         versions = self.shots.get(shot.alert_id)
         if versions is None:
             versions = self.shots[shot.alert_id] = Versions()
-        before_ms = versions.first_ms
-        times = {version.event.occurred_at_ms for version in versions}
+        known_first_ms = versions.first_ms
+        known_times = {version.event.occurred_at_ms for version in versions}
         versions.add(shot, stamp_ms)
         if first_ms is not None:
             versions.first_ms = min(versions.first_ms, first_ms)
-        if versions.first_ms < before_ms:
+        if versions.first_ms < known_first_ms:
             self._freezes.add(versions.first_ms + self._rules.incident_retention_ms, shot.alert_id)
-        if shot.occurred_at_ms not in times:
+        if shot.occurred_at_ms not in known_times:
             self._shot_times.add(None, shot.occurred_at_ms, shot.alert_id)
         return True
 
-    def add_hit(self, hit: VehicleHit, key: str, stamp_ms: int, told: bool = False) -> Outcome:
-        """Take in a hit's record; raises `InvalidRecord` (``limit``), but not for what an incident has told."""
+    def add_hit(self, hit: VehicleHit, key: str, stamp_ms: int, restored: bool = False) -> Outcome:
+        """Add a record of a hit and return its outcome; raises `InvalidRecord` (``limit``).
+
+        ``restored``: it comes from a published incident, and is added beyond the limit as well.
+        """
         listed = self.hits.get(key)
         if listed is None:
             listed = self.hits[key] = {}
-            self._recall(key)
+            self._restore_unlisted(key)
         versions = listed.get(hit.hit_id)
         if versions is None:
-            if len(listed) >= self._rules.max_hits_per_plate and not told:
+            if len(listed) >= self._rules.max_hits_per_plate and not restored:
                 raise InvalidRecord(
                     "limit",
                     "plate",
-                    f"{len(listed)} listings lie under one plate key already; withdraw old ones or raise "
-                    "max_hits_per_plate",
+                    f"this plate key has {len(listed)} hits already; raise max_hits_per_plate if they are real, else "
+                    "correct the list",
                 )
             versions = listed[hit.hit_id] = Versions()
-            self._hit_memory.add(stamp_ms + self._rules.hit_memory_ms, (key, hit.hit_id))
+            self._hit_memory.add(stamp_ms + self._rules.hit_horizon_ms, (key, hit.hit_id))
         return versions.add(hit, stamp_ms)
 
-    def was_judged(self, captured_ms: int) -> bool:
-        """Whether the time of a read captured then was up before the watermark."""
+    def was_finalized(self, captured_ms: int) -> bool:
+        """Return whether the watermark has passed the deadline of a read captured at this time."""
         return captured_ms + self._rules.read_retention_ms < self.watermark_ms
 
     def add_read(self, read: PlateRead, key: str, stamp_ms: int, revision: int = 0) -> Outcome:
-        """Take in a read of a listed plate as a fact.
+        """Add a record of a read of a listed plate and return its outcome.
 
-        ``revision`` is below 0 for what an incident tells of a read: the record itself says more and replaces it.
+        ``revision`` is -1 for a read restored from a published incident, so that the read's own
+        record, which has more fields, replaces it.
         """
         identity = (key, read.read_id, read.captured_at_ms)
         versions = self._read_ids.get(identity)
@@ -115,62 +112,68 @@ class Memory:
             self._reads.add(key, read.captured_at_ms, versions)
         return versions.add(read, stamp_ms, revision)
 
-    def _recall(self, key: str) -> None:
-        """Make facts of the reads of a plate that is listed now and was not when they came."""
+    def _restore_unlisted(self, key: str) -> None:
+        """Add the reads of a plate that was not listed when they arrived, and is listed now."""
         for stamp_ms, value in self.unlisted.of(key):
             read = decode(READS, value)
             assert isinstance(read, PlateRead)
-            if not self.was_judged(read.captured_at_ms) and plate_key(read.plate) == key:
+            if not self.was_finalized(read.captured_at_ms) and plate_key(read.plate) == key:
                 self.add_read(read, key, stamp_ms)
 
     def add_action(self, action: IncidentAction, stamp_ms: int) -> None:
-        """Take in an action's record, whether or not its incident is known."""
+        """Add a record of an action, whether or not its incident is known."""
         if stamp_ms + self._rules.incident_retention_ms < self.watermark_ms:
             return
-        taken = self._actions.setdefault(action.incident_id, {})
-        if action.action_id not in taken:
-            taken[action.action_id] = Versions()
+        actions = self._actions.setdefault(action.incident_id, {})
+        if action.action_id not in actions:
+            actions[action.action_id] = Versions()
             due_ms = stamp_ms + self._rules.incident_retention_ms
             self._action_memory.add(due_ms, (action.incident_id, action.action_id))
-        taken[action.action_id].add(action, stamp_ms)
+        actions[action.action_id].add(action, stamp_ms)
 
-    # ------------------------------------------------------------------ asking
+    # ------------------------------------------------------------------ queries
 
     def shots_around(self, captured_at_ms: int) -> set[str]:
-        """Return the shots in whose window, after any of their revisions, a read of this time lies."""
+        """Return the shots whose window, by any of their revisions, contains this time."""
         around = self._shot_times.between(
             None, captured_at_ms - self._rules.after_ms, captured_at_ms + self._rules.before_ms
         )
         return {alert_id for alert_id in around if alert_id in self.shots}
 
     def plates_read(self) -> Iterator[str]:
-        """Hand out the keys of the plates that have facts of reads."""
+        """Yield the keys of the listed plates that have reads."""
         return iter(self._reads)
 
     def reads(self, key: str, from_ms: int = NEVER, to_ms: int = -NEVER) -> Iterator[Versions[PlateRead]]:
-        """Hand out the facts of a plate's reads in an interval of time, both ends included."""
+        """Yield the reads of a plate captured in an interval, both ends included."""
         return self._reads.between(key, from_ms, to_ms)
 
     def actions(self, incident_id: str) -> Iterable[Versions[IncidentAction]]:
         """Return the actions on an incident."""
         return self._actions.get(incident_id, {}).values()
 
-    # ------------------------------------------------------------------ letting go
+    # ------------------------------------------------------------------ releasing
 
     def release_reads(self) -> dict[str, list[Versions[PlateRead]]]:
-        """Let go of the reads whose time is up and return those of listed plates, by key, to be judged for good."""
+        """Release the reads whose deadline has passed.
+
+        Returns those of listed plates by key, for the caller to decide what they are attached to.
+        """
         captured_before_ms = self.watermark_ms - self._rules.read_retention_ms
-        gone: dict[str, list[Versions[PlateRead]]] = {}
+        released: dict[str, list[Versions[PlateRead]]] = {}
         for key, versions in self._reads.release(captured_before_ms):
             read = next(iter(versions)).event
             del self._read_ids[key, read.read_id, read.captured_at_ms]
             if key in self.hits:
-                gone.setdefault(key, []).append(versions)
+                released.setdefault(key, []).append(versions)
         self.unlisted.release(captured_before_ms)
-        return gone
+        return released
 
     def release_shots(self) -> list[str]:
-        """Freeze the shots whose time is up and return them; of each its id and first stamp are kept for a while."""
+        """Release the shots whose freeze has passed and return their ids.
+
+        Their ids and first stamps are remembered for ``shot_memory_ms``.
+        """
         frozen = []
         for alert_id in self._freezes.due(self.watermark_ms):
             if alert_id in self.shots:
@@ -180,31 +183,31 @@ class Memory:
                 frozen.append(alert_id)
         for alert_id in self._frozen_memory.due(self.watermark_ms):
             self._frozen.pop(alert_id, None)
-        # no read that is still to be judged lies in the window of a shot before this
+        # No read that is not final yet is in the window of an earlier shot.
         self._shot_times.release(self.watermark_ms - self._rules.read_retention_ms - self._rules.after_ms)
         return frozen
 
     def release_hits(self) -> None:
-        """Let go of listings that can matter to no incident any more."""
-        _forget(self.hits, self._hit_memory, self.watermark_ms, self._rules.hit_memory_ms)
+        """Release the hits that can no longer matter to any incident."""
+        _forget(self.hits, self._hit_memory, self.watermark_ms, self._rules.hit_horizon_ms)
 
     def release_actions(self) -> None:
-        """Let go of actions that can matter to no incident any more."""
+        """Release the actions that can no longer matter to any incident."""
         _forget(self._actions, self._action_memory, self.watermark_ms, self._rules.incident_retention_ms)
 
 
 def _forget(
     facts: dict[str, dict[str, Versions[F]]], expiry: Expiry[tuple[str, str]], watermark_ms: int, keep_ms: int
 ) -> None:
-    """Let go of identities whose last stamp is older than ``keep_ms``; the others are due again later."""
-    again = []
-    for one, other in expiry.due(watermark_ms):
-        versions = facts[one][other]
+    """Release identities whose last stamp is older than ``keep_ms``; others are due later."""
+    later = []
+    for outer, inner in expiry.due(watermark_ms):
+        versions = facts[outer][inner]
         if not versions.forget(watermark_ms, keep_ms):
-            again.append((versions.last_ms + keep_ms, (one, other)))
+            later.append((versions.last_ms + keep_ms, (outer, inner)))
             continue
-        del facts[one][other]
-        if not facts[one]:
-            del facts[one]
-    for due_ms, identity in again:
+        del facts[outer][inner]
+        if not facts[outer]:
+            del facts[outer]
+    for due_ms, identity in later:
         expiry.add(due_ms, identity)

@@ -10,34 +10,49 @@ _MINUTE: Final = 60_000
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
 
-Span = Annotated[int, Meta(ge=0, le=2**53)]
+Duration = Annotated[int, Meta(ge=0, le=2**53)]
+Distance = Annotated[int, Meta(ge=0, le=2**53)]
+Speed = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class JoinRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far apart in time and space a shot and a read may lie, and how long each is remembered.
+    """How far apart in time and space a shot and a read may be, and how long facts are kept.
 
-    The TOML table is ``[join]``; in the environment each is ``RAMPWATCH_JOIN_`` and its name in capitals.
+    Each field is a key of the TOML table ``[join]``; its environment variable is
+    ``RAMPWATCH_JOIN_`` and its name in capitals.
     """
 
-    before_ms: Annotated[Span, Meta(description="a read counts from this long before the shot")] = 45 * _MINUTE
-    after_ms: Annotated[Span, Meta(description="a read counts until this long after the shot")] = 30 * _MINUTE
-    max_distance_m: Annotated[Span, Meta(description="from the shot to the ramp, at most")] = 8_000
-    max_speed_mps: Annotated[Span, Meta(description="no car is faster")] = 45
-    reach_slack_m: Annotated[Span, Meta(description="distance that costs no time")] = 150
-    min_confidence: Annotated[float, Meta(ge=0, le=1, description="reads below are no sightings")] = 0.6
-    max_lookalikes: Annotated[int, Meta(ge=0, le=10, description="characters that a lookalike may differ in")] = 1
+    before_ms: Annotated[Duration, Meta(description="reads count from this long before the shot")] = 45 * _MINUTE
+    after_ms: Annotated[Duration, Meta(description="reads count until this long after the shot")] = 30 * _MINUTE
+    max_distance_m: Annotated[Distance, Meta(description="greatest distance from the shot to the ramp")] = 8_000
+    max_speed_mps: Annotated[Speed, Meta(description="greatest speed of a car")] = 45
+    reach_slack_m: Annotated[Distance, Meta(description="distance a car is given without needing time")] = 150
+    min_confidence: Annotated[float, Meta(ge=0, le=1, description="least confidence of a sighting")] = 0.6
+    max_lookalikes: Annotated[
+        int, Meta(ge=0, le=10, description="greatest number of characters in which a lookalike may differ")
+    ] = 1
     unknown_theft_lookback_ms: Annotated[
-        Span, Meta(description="a theft of unknown time is taken to lie this long before its report")
+        Duration, Meta(description="a theft of unknown time is assumed to be at most this long before its report")
     ] = 12 * _HOUR
-    hit_ttl_ms: Annotated[Span, Meta(description="a listing counts this long after its report")] = 30 * _DAY
-    read_retention_ms: Annotated[Span, Meta(description="how long a read is remembered")] = 24 * _HOUR
-    incident_retention_ms: Annotated[Span, Meta(description="how long an incident may change")] = 7 * _DAY
-    shot_memory_ms: Annotated[Span, Meta(description="how long a shot's id is remembered")] = 90 * _DAY
-    max_future_skew_ms: Annotated[Span, Meta(description="how far a clock may run ahead of the broker's")] = 2 * _MINUTE
-    stamp_slack_ms: Annotated[Span, Meta(description="how far brokers' stamps may disagree")] = _MINUTE
-    max_hits_per_plate: Annotated[int, Meta(ge=1, le=2**53, description="listings under one plate key")] = 32
-    max_shots: Annotated[int, Meta(ge=1, le=2**53, description="shots that may still change")] = 100_000
-    placeholder_plates: Annotated[tuple[str, ...], Meta(description="what cameras write where they read nothing")] = (
+    hit_ttl_ms: Annotated[Duration, Meta(description="a listing expires this long after its report")] = 30 * _DAY
+    read_retention_ms: Annotated[Duration, Meta(description="how long a read is kept after its capture")] = 24 * _HOUR
+    incident_retention_ms: Annotated[
+        Duration, Meta(description="how long incidents may change after the first stamp of their shot")
+    ] = 7 * _DAY
+    shot_memory_ms: Annotated[
+        Duration, Meta(description="how long a shot's id is kept after its first stamp; at least incident_retention_ms")
+    ] = 90 * _DAY
+    max_future_skew_ms: Annotated[
+        Duration, Meta(description="how far a sender's clock may be ahead of the broker's")
+    ] = 2 * _MINUTE
+    stamp_slack_ms: Annotated[
+        Duration, Meta(description="allowance for brokers' clocks, and for records readable only after their stamp")
+    ] = _MINUTE
+    max_hits_per_plate: Annotated[int, Meta(ge=1, le=2**53, description="greatest number of hits per plate key")] = 32
+    max_shots: Annotated[int, Meta(ge=1, le=2**53, description="greatest number of unfrozen shots")] = 100_000
+    placeholder_plates: Annotated[
+        tuple[str, ...], Meta(description="what cameras send as the plate if they could not read one")
+    ] = (
         "UNKNOWN",
         "NOPLATE",
         "NONE",
@@ -51,6 +66,11 @@ class JoinRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
 
     @property
-    def hit_memory_ms(self) -> int:
-        """How long after its stamp a hit's record can still matter (JOIN.md, Recovery: the horizon of hits)."""
+    def read_horizon_ms(self) -> int:
+        """How long after its stamp a read can still matter (JOIN.md, Recovery)."""
+        return self.read_retention_ms + self.max_future_skew_ms
+
+    @property
+    def hit_horizon_ms(self) -> int:
+        """How long after its last stamp a hit can still matter (JOIN.md, Recovery)."""
         return self.hit_ttl_ms + self.incident_retention_ms + self.read_retention_ms + self.max_future_skew_ms

@@ -1,22 +1,26 @@
-"""How strongly the reads of a stolen car link it to a shot: a likelihood ratio whose every term is told.
+"""The score: how strongly the reads of a stolen car link it to a shot, as a likelihood ratio.
 
-For each read the question is how much better "this car left that shot, or came to it" explains what was seen than "a
-stolen car passed by chance" does. The natural logarithms of the ratios add up, in the order of the sightings; the prior
-odds turn the sum into a probability. Only facts in the incident count, never the time of day or of now, so the same
-facts score the same in a replay.
+For each read the question is how much better "this car left that shot, or came to it" explains the
+read than "a stolen car passed by chance" does. The natural logarithms of the ratios are added to
+the prior log-odds, and the sum is turned into a probability. Only facts in the incident count,
+never the time of day or the current time, so the same facts score the same in a replay. Every term
+is reported, with the number it is based on.
 
-* ``delay``: linked, a car needs a pause and then distance / speed, so its delay lies around what is typical: too early
-  falls off as fast drivers get rarer (the wider, the farther: speeds differ), too late as dawdling does, each
-  exponentially, and differently before the shot and after it. By chance it is uniform over the window.
-* ``distance``: linked cars are read near the shot more often than chance would have it (an exponential in distance).
-* ``direction``: linked cars get on the highway after the shot, and leave it before.
-* ``corroboration``: further reads count for a share each, since one drive explains them all.
-* a lookalike, an unknown state, a low confidence, an old list, a make or colour that differs: each takes away.
+* ``delay``: a linked car pauses, then drives distance / speed, so its delay has a typical value.
+  The likelihood falls exponentially on both sides: for early reads because fast drivers are rarer
+  (less steeply with distance, because speeds differ), for late reads because of detours and stops.
+  The constants differ before and after the shot. By chance the delay is uniform over the window.
+* ``distance``: linked cars are read nearer to the shot than chance would have it (exponential).
+* ``direction``: linked cars enter the highway after the shot, and leave it before.
+* ``corroboration``: each further read adds a share of its own terms, since one drive explains all.
+* A lookalike, an unknown state, low confidence, an old list, and a make or colour that differs
+  lower the score.
 
-What common sense says holds for any `Calibration` that can be made: other things equal, no score rises with distance,
-with a delay that fits worse, with a lookalike, with less confidence or with an older list, and none falls with one read
-more. The numbers that rampwatch uses are fitted to simulated history (``deploy/calibration``); the defaults here are a
-first, careful choice, for tests of the core.
+The score is monotone for every valid `Calibration`. Other things equal, it does not rise with
+distance, with a less typical delay, with a lookalike, with lower confidence or with an older list,
+and it does not fall with one more read. The constants rampwatch uses are fitted to simulated
+history (``deploy/calibration``). The defaults here are a cautious first choice, used in tests of
+the core.
 """
 
 from __future__ import annotations
@@ -35,19 +39,22 @@ Strength = Literal["low", "medium", "high"]
 
 
 class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The score's constants; weights are natural logarithms. ValueError where a score could defy common sense."""
+    """The constants of the score; weights are natural logarithms.
+
+    Raises ValueError if a score could be non-monotone with them.
+    """
 
     prior_log_odds: float = -1.5
-    """That a stolen car with one read in the window has to do with the shot."""
+    """Log-odds that a stolen car with one read in the window is linked to the shot."""
     typical_speed_mps: float = 11.0
     typical_pause_s: float = 60.0
-    """How long a car stays after the shot before it drives off."""
+    """How long a car stays after the shot before it leaves."""
     typical_pause_before_s: float = 60.0
-    """How long it is there before the shot."""
+    """How long a car is there before the shot."""
     early_spread_s: float = 300.0
     early_spread_before_s: float = 300.0
     early_spread_s_per_m: float = 0.0
-    """By how much more the delay spreads with distance, where cars are faster than is typical."""
+    """How much the spread of early delays grows with distance, because some cars are faster."""
     late_spread_s: float = 300.0
     late_spread_before_s: float = 300.0
     delay_weight: float = 1.0
@@ -72,44 +79,51 @@ class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         above_0 = ("typical_speed_mps", "early_spread_s", "early_spread_before_s", "late_spread_s")
         for name in (*above_0, "late_spread_before_s", "distance_scale_m"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+                raise ValueError(f"{name} is {getattr(self, name)}: must be above 0")
         for name in ("delay_weight", "direction_fits", "further_read_share", "further_reads_most", "confidence_weight"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; what speaks for a link must not count against it")
-        for name in ("delay_least", "direction_against", *_DOUBTS):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: must not be negative, or evidence would lower scores"
+                )
+        for name in ("delay_least", "direction_against", *_PENALTIES):
             if not getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; what speaks against a link must not count for it")
+                raise ValueError(f"{name} is {getattr(self, name)}: must not be positive, or doubt would raise scores")
         self._check_distance()
 
     def _check_distance(self) -> None:
-        """At one and the same delay a farther ramp may fit better, but never by more than its distance takes away."""
+        """Check that the score never rises with distance.
+
+        At a given delay a more distant ramp can have the more typical delay, but that must never
+        outweigh the term for its distance.
+        """
         pause_s = self.typical_pause_s, self.typical_pause_before_s
         early_s = self.early_spread_s, self.early_spread_before_s
         late_s = self.late_spread_s, self.late_spread_before_s
         pace = 1 / self.typical_speed_mps
         if self.delay_weight * pace / min(late_s) > 1 / self.distance_scale_m + 1e-9:
             raise ValueError(
-                f"distance_scale_m is {self.distance_scale_m}; so large, a farther read could score higher"
+                f"distance_scale_m is {self.distance_scale_m}: too large, a more distant read could score higher"
             )
         if any(self.early_spread_s_per_m * p > pace * e + 1e-9 for p, e in zip(pause_s, early_s, strict=True)):
             raise ValueError(
-                f"early_spread_s_per_m is {self.early_spread_s_per_m}; so large, a farther read could score higher"
+                f"early_spread_s_per_m is {self.early_spread_s_per_m}: too large, a more distant read could score "
+                "higher"
             )
 
 
-_DOUBTS: Final = (
+_PENALTIES: Final = (
     "lookalike", "region_unknown", "list_age_per_day", "list_age_least", "make_differs", "colour_differs"
 )  # fmt: skip
 DEFAULT: Final = Calibration()
 _LOW_CONFIDENCE: Final = 0.8
 _OLD_LIST_H: Final = 12.0
 _LEAST_LOG_ODDS: Final = -700.0
-"""Below, an exponential has no float."""
+"""Below this the exponential would overflow a float."""
 _SHORT_PLATE: Final = 4
 
 
 class Score(Struct, frozen=True):
-    """A score from 0 to 1, what it is called, and why."""
+    """A score from 0 to 1, its strength, and the reasons."""
 
     score: float
     strength: Strength
@@ -124,16 +138,16 @@ def score(
     rules: JoinRules,
     calibration: Calibration = DEFAULT,
 ) -> Score:
-    """Return how strongly ``sightings``, in their order, link the hit's car to the shot they were measured from.
+    """Return how strongly ``sightings``, in their order, link the hit's car to their shot.
 
-    ``reviewed``: whether somebody confirmed the shot. Without sightings the score is 0.
+    ``reviewed``: whether a person confirmed the shot. Without sightings the score is 0.
     """
     if not sightings:
         return Score(score=0.0, strength="low", reasons=[], warnings=[])
-    reasons = [*_drive(sightings, rules, calibration), *_doubts(hit, sightings, calibration)]
+    reasons = [*_evidence(sightings, rules, calibration), *_penalties(hit, sightings, calibration)]
     log_odds = calibration.prior_log_odds + math.fsum(reason.weight for reason in reasons)
     value = round(1.0 / (1.0 + math.exp(-max(log_odds, _LEAST_LOG_ODDS))), 3)
-    warnings: list[WarningCode] = [reason.code for reason in reasons if reason.code not in _EVIDENCE]  # type: ignore[misc]
+    warnings: list[WarningCode] = [reason.code for reason in reasons if reason.code not in _EVIDENCE_CODES]  # type: ignore[misc]
     if not reviewed:
         warnings.append("unreviewed")
     if len(normalise(hit.plate)) <= _SHORT_PLATE:
@@ -141,7 +155,7 @@ def score(
     return Score(score=value, strength=_strength(value, calibration), reasons=reasons, warnings=warnings)
 
 
-_EVIDENCE: Final = frozenset({"delay", "distance", "direction", "corroboration"})
+_EVIDENCE_CODES: Final = frozenset({"delay", "distance", "direction", "corroboration"})
 
 
 def _strength(value: float, calibration: Calibration) -> Strength:
@@ -150,14 +164,14 @@ def _strength(value: float, calibration: Calibration) -> Strength:
     return "medium" if value >= calibration.medium_from else "low"
 
 
-def _drive(sightings: Sequence[Sighting], rules: JoinRules, c: Calibration) -> Iterator[Reason]:
-    """What the best read says of delay, distance and direction; what the others add."""
-    weights = [_terms(sighting, rules, c) for sighting in sightings]
+def _evidence(sightings: Sequence[Sighting], rules: JoinRules, c: Calibration) -> Iterator[Reason]:
+    """Yield the terms of the best read, and what the other reads add."""
+    weights = [_terms(s, rules, c) for s in sightings]
     best = max(range(len(weights)), key=lambda n: math.fsum(weights[n]))
-    nearest = sightings[best]
+    sighting = sightings[best]
     delay, distance, direction = weights[best]
-    yield Reason("delay", round(nearest.seconds_from_shot, 3), "s", round(delay, 3))
-    yield Reason("distance", float(nearest.distance_m), "m", round(distance, 3))
+    yield Reason("delay", round(sighting.seconds_from_shot, 3), "s", round(delay, 3))
+    yield Reason("distance", float(sighting.distance_m), "m", round(distance, 3))
     yield Reason("direction", 1.0 if direction > 0 else 0.0, "agrees", round(direction, 3))
     others = [max(0.0, math.fsum(terms)) for n, terms in enumerate(weights) if n != best]
     if others:
@@ -170,8 +184,8 @@ def _drive(sightings: Sequence[Sighting], rules: JoinRules, c: Calibration) -> I
 
 
 def _terms(sighting: Sighting, rules: JoinRules, c: Calibration) -> tuple[float, float, float]:
-    """Log ratios of one read's delay, distance and direction."""
-    # an exponential in distance, against what a disc of the greatest distance has on average
+    """Return the log-ratios of one read: delay, distance, direction."""
+    # Exponential in distance, relative to the mean over a disc of the greatest distance.
     distance = 1.0 - sighting.distance_m / c.distance_scale_m
     after = sighting.seconds_from_shot >= 0
     fits = (sighting.direction == "on") == after
@@ -179,7 +193,7 @@ def _terms(sighting: Sighting, rules: JoinRules, c: Calibration) -> tuple[float,
 
 
 def _delay(sighting: Sighting, rules: JoinRules, c: Calibration) -> float:
-    """Log ratio of the delay's density, highest where a car is expected, to one that is uniform over the window."""
+    """Return the log-ratio of the delay's density for a linked car to the uniform density."""
     if sighting.seconds_from_shot >= 0:
         pause_s, early_s, late_s = c.typical_pause_s, c.early_spread_s, c.late_spread_s
     else:
@@ -191,11 +205,11 @@ def _delay(sighting: Sighting, rules: JoinRules, c: Calibration) -> float:
     return round(max(c.delay_least, c.delay_weight * (math.log(window_s / (early_s + late_s)) + fit)), 3)
 
 
-def _doubts(hit: VehicleHit, sightings: Sequence[Sighting], c: Calibration) -> Iterator[Reason]:
-    """What takes away, each judged by the read that speaks best for the link."""
-    unlike = min(differences(normalise(hit.plate), normalise(s.plate_as_read)) for s in sightings)
-    if unlike:
-        yield Reason("lookalike", float(unlike), "differences", round(c.lookalike * unlike, 3))
+def _penalties(hit: VehicleHit, sightings: Sequence[Sighting], c: Calibration) -> Iterator[Reason]:
+    """Yield the terms that lower the score, each by the most favourable read."""
+    different = min(differences(normalise(hit.plate), normalise(s.plate_as_read)) for s in sightings)
+    if different:
+        yield Reason("lookalike", float(different), "differences", round(c.lookalike * different, 3))
     if region(hit.region) is None or all(region(s.region) is None for s in sightings):
         yield Reason("region_unknown", 0.0, "agrees", c.region_unknown)
     confidence = max(s.confidence for s in sightings)
@@ -217,9 +231,9 @@ def _doubts(hit: VehicleHit, sightings: Sequence[Sighting], c: Calibration) -> I
         yield Reason("colour_differs", 0.0, "agrees", c.colour_differs)
 
 
-def _differs(listed: str | None, sightings: Sequence[Sighting], seen_as: Callable[[Sighting], str | None]) -> bool:
-    """Whether the reads that say anything all say something else than the listing."""
+def _differs(listed: str | None, sightings: Sequence[Sighting], seen_by: Callable[[Sighting], str | None]) -> bool:
+    """Return whether reads have this property, and all of them differ from the listing."""
     if listed is None:
         return False
-    seen = {text.strip().casefold() for s in sightings if (text := seen_as(s)) is not None}
+    seen = {text.strip().casefold() for s in sightings if (text := seen_by(s)) is not None}
     return bool(seen) and listed.strip().casefold() not in seen

@@ -1,13 +1,15 @@
-"""What a site file says about a place: where its ramps are, which zones it has, and by which clock it lives.
+"""Site files: where a place's ramps are, which zones it has, and its time zone.
 
-A site file is GeoJSON (a FeatureCollection; positions are [longitude, latitude], WGS 84) with the top-level
-member ``time_zone``. Points are ramps, Polygons and MultiPolygons are zones; further members and properties
-are ignored. A file with a mistake is refused as a whole, in a sentence that says where the mistake is: a
-ramp left out silently would turn its reads into dead letters, a zone left out would move its shots
+A site file is GeoJSON: a FeatureCollection with the top-level member ``time_zone``. Positions are
+[longitude, latitude], WGS 84. Points are ramps; Polygons and MultiPolygons are zones. Other members
+and properties are ignored.
+
+A file with a mistake is rejected as a whole, with a message that says where the mistake is. A ramp
+left out silently would make its reads dead letters, and a zone left out would move its shots
 elsewhere.
 
-Zones may overlap and share edges. The first one in file order that covers a place has it, its edge
-included, so that every place has exactly one zone.
+Zones may overlap and share edges. A place belongs to the first zone in file order that covers it,
+edge included, so every place has exactly one zone.
 """
 
 from __future__ import annotations
@@ -24,26 +26,26 @@ import msgspec
 
 from streams.core.errors import RampwatchError
 
-# shapely takes a quarter of a second to import: that happens where polygons are checked and looked up, so
-# that whoever only wants the types need not wait.
+# Importing shapely takes a quarter of a second, so it is imported only where polygons are checked
+# or looked up.
 if TYPE_CHECKING:
     from shapely import MultiPolygon, STRtree
 
 CITY = "city"
-"""The zone id of everything, and of what lies in no polygon; no polygon may use it."""
+"""The zone id of the whole site and of places in no polygon; no polygon may use it."""
 
 MAX_ID_CHARACTERS = 128
 
 Position = tuple[float, float]
-"""Longitude, latitude in degrees: GeoJSON's order."""
+"""Longitude and latitude in degrees, in GeoJSON's order."""
 Polygon = tuple[tuple[Position, ...], ...]
-"""Rings: the outline, then the holes; the last position of a ring is its first."""
+"""Rings: the outline, then the holes; a ring ends with its first position."""
 
-_Placed = TypeVar("_Placed", "Ramp", "Zone")
+_RampOrZone = TypeVar("_RampOrZone", "Ramp", "Zone")
 
 
 class SiteError(RampwatchError):
-    """A site file cannot be used; the message says which, where in it, why, and what to do."""
+    """A site file that cannot be used; the message gives the place, the fault and the remedy."""
 
 
 class Ramp(msgspec.Struct, frozen=True):
@@ -58,8 +60,7 @@ class Ramp(msgspec.Struct, frozen=True):
 
 
 class Zone(msgspec.Struct, frozen=True):
-    """A part of the city with counters of its own; ``geometry`` is a tuple of its polygons, often just
-    one."""
+    """A part of the city with its own counters; ``geometry`` has its polygons, often just one."""
 
     zone_id: str
     name: str
@@ -68,10 +69,10 @@ class Zone(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """Ramps by id, zones in file order, and the IANA time zone whose midnights end the local days.
+    """Ramps by id, zones in file order, and the IANA time zone of the local days.
 
-    ``title`` and ``note`` are for people; ``approximate``: at least one ramp's position is only roughly
-    right.
+    ``title`` and ``note`` are shown to people. ``approximate``: at least one ramp's position is
+    approximate.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Site:
     approximate: bool = False
 
     def zone_at(self, lat: float, lon: float) -> str:
-        """Return the id of the first zone that covers the place, edge included, or ``city`` if none does."""
+        """Return the id of the first zone that covers the place, edge included, or ``city``."""
         if not self.zones:
             return CITY
         from shapely import Point
@@ -93,9 +94,9 @@ class Site:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of what results depend on: time zone, ramps, zones in their order.
+        """SHA-256 in hexadecimal of what results depend on: time zone, ramps, zones in file order.
 
-        White space, notes, titles, further properties and the order of ramps do not change it.
+        White space, notes, titles, other properties and the order of ramps do not change it.
         """
         content = {
             "ramps": [msgspec.to_builtins(self.ramps[ramp_id]) for ramp_id in sorted(self.ramps)],
@@ -113,7 +114,7 @@ class Site:
 
 
 def read_site(raw: bytes, name: str) -> Site:
-    """Read a site file; ``name`` is what messages call it. Raises SiteError for whatever does not fit."""
+    """Return the site in a file, called ``name`` in messages; raises `SiteError`."""
     document = _document(raw, name)
     time_zone = _time_zone(document, name)
     ramps: dict[str, Ramp] = {}
@@ -129,7 +130,7 @@ def read_site(raw: bytes, name: str) -> Site:
             zone = _zone(feature)
             _add(feature, zones, zone.zone_id, zone)
         else:
-            feature.refuse(
+            feature.reject(
                 f"has the geometry {_shown(feature.kind)}",
                 "use a Point for a ramp, a Polygon or MultiPolygon for a zone",
             )
@@ -150,18 +151,18 @@ def read_site(raw: bytes, name: str) -> Site:
 
 def _document(raw: bytes, name: str) -> dict[str, Any]:
     try:
-        # Some editors begin a file with a byte order mark; JSON has no place for it.
+        # Some editors write a byte order mark, which JSON does not allow.
         document = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SiteError(f"The site file {name} is not JSON ({error}): save it as GeoJSON in UTF-8.") from error
     if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
-        found = _shown(document.get("type")) if isinstance(document, dict) else "no object"
+        kind = _shown(document.get("type")) if isinstance(document, dict) else "missing"
         raise SiteError(
-            f'The site file {name} is no GeoJSON FeatureCollection: its "type" is {found}; '
+            f'The site file {name} is not a GeoJSON FeatureCollection: its "type" is {kind}; '
             'make it {"type": "FeatureCollection", "time_zone": …, "features": […]}.'
         )
     if not isinstance(document.get("features"), list):
-        raise SiteError(f'The site file {name} has no list "features": add one with its ramps and zones.')
+        raise SiteError(f'The site file {name} has no list "features": add one with the ramps and zones.')
     return document
 
 
@@ -170,7 +171,7 @@ def _time_zone(document: dict[str, Any], name: str) -> str:
     remedy = 'set the top-level member "time_zone" to an IANA name such as "America/New_York".'
     if key is None:
         raise SiteError(f"The site file {name} has no time zone: {remedy}")
-    # "localtime" is whatever the machine is set to: two workers would count different days.
+    # "localtime" depends on the machine, so two workers might count different days.
     if not isinstance(key, str) or key == "localtime" or not _is_time_zone(key):
         raise SiteError(f"The site file {name} has the unknown time zone {_shown(key)}: {remedy}")
     return key
@@ -185,12 +186,12 @@ def _is_time_zone(key: str) -> bool:
 
 
 class _Feature:
-    """One member of ``features`` while it is read: knows how to say what is wrong with it."""
+    """One member of ``features`` while it is read, and how to report what is wrong with it."""
 
     def __init__(self, site: str, index: int, value: object) -> None:
         self.where = f"The site file {site}: feature {index}"
         if not isinstance(value, dict):
-            self.refuse("is no object", 'make it {"type": "Feature", "geometry": …, "properties": …}')
+            self.reject("is not an object", 'make it {"type": "Feature", "geometry": …, "properties": …}')
         geometry, properties = value.get("geometry"), value.get("properties")
         self.properties: dict[str, Any] = properties if isinstance(properties, dict) else {}
         for key in ("ramp_id", "zone_id"):
@@ -199,25 +200,25 @@ class _Feature:
         self.kind: object = geometry.get("type") if isinstance(geometry, dict) else None
         self.coordinates: object = geometry.get("coordinates") if isinstance(geometry, dict) else None
 
-    def refuse(self, what: str, remedy: str) -> NoReturn:
-        raise SiteError(f"{self.where} {what}: {remedy}.")
+    def reject(self, fault: str, remedy: str) -> NoReturn:
+        raise SiteError(f"{self.where} {fault}: {remedy}.")
 
     def text(self, key: str, max_characters: int | None = None) -> str:
-        """Return a property that has to be there and say something."""
+        """Return a required property: a string that is not empty or blank."""
         value = self.properties.get(key)
         if value is None:
-            self.refuse(f"has no {key}", f'add the property "{key}", a string that is not empty')
+            self.reject(f"has no {key}", f'add the property "{key}", a string that is not empty')
         if not isinstance(value, str) or not value.strip():
-            self.refuse(f"has the {key} {_shown(value)}", "make it a string that is not empty")
+            self.reject(f"has the {key} {_shown(value)}", "make it a string that is not empty")
         if max_characters is not None and len(value) > max_characters:
-            self.refuse(f"has a {key} of {len(value)} characters", f"shorten it to {max_characters} at the most")
+            self.reject(f"has a {key} of {len(value)} characters", f"shorten it to at most {max_characters}")
         return value
 
 
-def _add(feature: _Feature, known: dict[str, _Placed], key: str, placed: _Placed) -> None:
+def _add(feature: _Feature, known: dict[str, _RampOrZone], key: str, value: _RampOrZone) -> None:
     if key in known:
-        feature.refuse("has an id that an earlier feature has already", "give each ramp and zone its own")
-    known[key] = placed
+        feature.reject("repeats the id of an earlier feature", "give each ramp and each zone its own id")
+    known[key] = value
 
 
 def _ramp(feature: _Feature) -> Ramp:
@@ -225,7 +226,7 @@ def _ramp(feature: _Feature) -> Ramp:
     road, exit_ = feature.text("road", 500), feature.text("exit", 500)
     direction = feature.text("direction")
     if direction not in ("on", "off"):
-        feature.refuse(
+        feature.reject(
             f"has the direction {_shown(direction)}",
             'write "on" where cars enter the highway, "off" where they leave it',
         )
@@ -237,9 +238,9 @@ def _ramp(feature: _Feature) -> Ramp:
 def _zone(feature: _Feature) -> Zone:
     zone_id, name = feature.text("zone_id", MAX_ID_CHARACTERS), feature.text("name")
     if zone_id == CITY:
-        feature.refuse(
-            f'has the zone_id "{CITY}", which is reserved for everything and for places in no polygon',
-            "call the zone something else",
+        feature.reject(
+            f'has the zone_id "{CITY}", which is reserved for the whole site',
+            "give the zone another id",
         )
     if feature.kind == "Polygon":
         geometry: tuple[Polygon, ...] = (_polygon(feature, feature.coordinates),)
@@ -249,9 +250,9 @@ def _zone(feature: _Feature) -> Zone:
 
     reason = is_valid_reason(_shape(geometry))
     if reason != "Valid Geometry":
-        feature.refuse(
-            f"is no valid polygon ({reason})",
-            "repair it, for instance with shapely's make_valid, and save it anew",
+        feature.reject(
+            f"is not a valid polygon ({reason})",
+            "repair it, for example with shapely's make_valid",
         )
     return Zone(zone_id=zone_id, name=name, geometry=geometry)
 
@@ -263,9 +264,9 @@ def _polygon(feature: _Feature, value: object) -> Polygon:
 def _ring(feature: _Feature, value: object) -> tuple[Position, ...]:
     ring = _each(feature, value, "ring", "position", _position)
     if len(ring) < 4 or ring[0] != ring[-1]:
-        feature.refuse(
+        feature.reject(
             f"has a ring of {len(ring)} positions from {ring[0]} to {ring[-1]}",
-            "give a ring at least four positions, the last one equal to the first",
+            "give a ring at least four positions, the last equal to the first",
         )
     return ring
 
@@ -277,17 +278,17 @@ def _each(
     feature: _Feature, value: object, whole: str, part: str, read: Callable[[_Feature, object], _Part]
 ) -> tuple[_Part, ...]:
     if not isinstance(value, list) or not value:
-        feature.refuse(f"has a {whole} without any {part}", "give coordinates as GeoJSON nests them")
+        feature.reject(f"has a {whole} without any {part}", "nest the coordinates as GeoJSON does")
     return tuple(read(feature, item) for item in value)
 
 
 def _position(feature: _Feature, value: object) -> Position:
     if not isinstance(value, list) or not 2 <= len(value) <= 3 or not all(map(_is_number, value)):
-        feature.refuse(f"has the position {_shown(value)}", "write it as [longitude, latitude] in degrees")
+        feature.reject(f"has the position {_shown(value)}", "write it as [longitude, latitude] in degrees")
     lon, lat = value[0], value[1]
-    # Compared before they become floats: an integer may be too large for one.
+    # Compared before conversion: an integer may be too large for a float.
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-        feature.refuse(
+        feature.reject(
             f"has the position {_shown([lon, lat])}, which is not on Earth",
             "write it as [longitude, latitude] in degrees, within ±180 and ±90",
         )
@@ -309,6 +310,6 @@ def _text_or_empty(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a value as JSON, short enough for a sentence."""
+    """Return a value as JSON, shortened to fit a message."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else text[:79] + "…"

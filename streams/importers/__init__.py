@@ -1,1 +1,1 @@
-"""Reads what others publish: one module a format."""
+"""Imports data that others publish: one module for each format."""

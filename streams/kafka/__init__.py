@@ -1,1 +1,1 @@
-"""Everything that speaks to Kafka besides the worker: connections, topics, rights."""
+"""Access to Kafka outside the worker: connections, topics, rights and the partitioner."""

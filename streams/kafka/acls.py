@@ -1,44 +1,34 @@
-"""The least rights that each component needs on a broker that asks for them: one table, printed in several forms.
+"""The least rights that each component needs on a secured broker, from the table of topics.
 
-Kafka's rules that keep it short: Read, Write and Delete imply Describe; who may write to any topic may be an idempotent
-producer as well (since Kafka 2.8, KIP-679).
+Two of Kafka's rules keep the list short: Read, Write and Delete imply Describe, and a user who may
+write to any topic may use an idempotent producer (since Kafka 2.8, KIP-679).
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
 from streams.core.errors import RampwatchError
-from streams.core.events import (
-    ACTIONS,
-    ALERTS,
-    BROADCAST,
-    COUNTED,
-    COUNTERS,
-    DEAD_LETTERS,
-    HITS,
-    INCIDENTS,
-    INPUTS,
-    JOINED,
-    READS,
-    SHOTS,
-)
+from streams.core.topics import TOPICS, Access, Component, Operation
 from streams.settings import Settings
 
-Operation = Literal["Read", "Write", "Create", "Delete", "Describe", "DescribeConfigs"]
 Resource = Literal["topic", "group", "transactional-id"]
 
-_ALL: Final = (*INPUTS, INCIDENTS, DEAD_LETTERS, *COUNTED)
 DEMO_PREFIX: Final = "demo-"
-"""Of the topics that a demo makes on a broker that is there already."""
+"""Of the topics that a demo creates on an existing broker."""
+_DEMO: Final = "demo"
+COMPONENTS: Final[tuple[str, ...]] = (*get_args(Component), _DEMO)
 
 
 class Right(Struct, frozen=True):
-    """What one component may do with some things; ``names`` are whole, or where ``prefixed`` how names begin."""
+    """What a component may do with some resources.
+
+    ``names`` are full names or, where ``prefixed``, prefixes of names.
+    """
 
     component: str
     operations: tuple[Operation, ...]
@@ -49,64 +39,58 @@ class Right(Struct, frozen=True):
 
 
 def rights(settings: Settings, component: str | None = None) -> list[Right]:
-    """Return all rights, or those of one component, for the prefix and the group of these settings."""
-    table = list(_table(settings))
-    names = list(dict.fromkeys(right.component for right in table))
-    if component is not None and component not in names:
-        raise RampwatchError(f"{component}: no such component; use one of {', '.join(names)}")
-    return [right for right in table if component in (None, right.component)]
+    """Return all rights, or one component's, for the prefix and group of these settings."""
+    if component is not None and component not in COMPONENTS:
+        raise RampwatchError(f"{component}: no such component; use one of {', '.join(COMPONENTS)}")
+    return [
+        right
+        for name in COMPONENTS
+        if component in (None, name)
+        for right in (*_on_topics(name, settings.prefix), *_on_other_resources(name, settings))
+    ]
 
 
-def _table(settings: Settings) -> Iterator[Right]:
-    prefix, group = settings.prefix, settings.prefix + settings.group
+def _on_topics(component: str, prefix: str) -> Iterator[Right]:
+    """The rights that follow from the table of topics; topics with the same rights share a row."""
+    names: dict[Access, list[str]] = {}
+    for topic in TOPICS:
+        for access in topic.access:
+            if access.component == component:
+                names.setdefault(access, []).append(prefix + topic.name)
+    for access, topics in names.items():
+        yield Right(component, access.operations, "topic", tuple(topics), access.why)
 
-    def on(component: str, operations: tuple[Operation, ...], topics: Iterable[str], why: str) -> Right:
-        return Right(component, operations, "topic", tuple(prefix + topic for topic in topics), why)
 
-    yield on("worker", ("Read", "DescribeConfigs"), BROADCAST, "reads them whole")
-    yield on(
-        "worker", ("Read", "Write", "DescribeConfigs"), JOINED, "joins them; sends on what is on a wrong partition"
-    )
-    yield on("worker", ("Read", "Write", "DescribeConfigs"), [INCIDENTS], "publishes, and reads back what it published")
-    yield on("worker", ("Read", "Write", "DescribeConfigs"), COUNTED, "counts, and reads back what was counted")
-    yield on("worker", ("Write", "DescribeConfigs"), [DEAD_LETTERS], "keeps what cannot be used")
-    yield Right("worker", ("Read",), "group", (group,), "shares partitions, commits where it is")
-    yield Right(
-        "worker",
-        ("Write",),
-        "transactional-id",
-        (f"{group}-",),
-        "has one writer a partition, and one of the counters",
-        prefixed=True,
-    )
-    yield on("topics", ("Create", "Describe", "DescribeConfigs"), _ALL, "makes and checks the topics")
-    yield on("shots", ("Write",), [SHOTS], "the gunshot detector's feed")
-    yield on("hits", ("Write",), [HITS], "the stolen-vehicle list's feed")
-    yield on("reads", ("Write",), [READS], "the cameras' feed")
-    yield on("console", ("Read",), [INCIDENTS, COUNTERS, ALERTS], "shows incidents and counters")
-    yield on("console", ("Write",), [ACTIONS], "says what people did about them")
-    yield on("replay", ("Write",), INPUTS, "plays records into the topics of a prefix")
-    yield on("archive", ("Read",), _ALL, "copies the topics into files")
-    for_itself: tuple[Operation, ...] = ("Create", "Delete", "DescribeConfigs", "Read", "Write")
-    yield Right("demo", for_itself, "topic", (DEMO_PREFIX,), "makes topics of its own and removes them", prefixed=True)
-    yield Right("demo", ("Read",), "group", (DEMO_PREFIX,), "has a worker of its own", prefixed=True)
-    yield Right("demo", ("Write",), "transactional-id", (DEMO_PREFIX,), "has a worker of its own", prefixed=True)
+def _on_other_resources(component: str, settings: Settings) -> Iterator[Right]:
+    if component == "worker":
+        group = settings.prefix + settings.group
+        yield Right(component, ("Read",), "group", (group,), "shares partitions and commits offsets")
+        why = "has a transactional writer for each partition and one for the counters"
+        yield Right(component, ("Write",), "transactional-id", (f"{group}-",), why, prefixed=True)
+    if component == _DEMO:
+        on_topics: tuple[Operation, ...] = ("Create", "Delete", "DescribeConfigs", "Read", "Write")
+        yield Right(_DEMO, on_topics, "topic", (DEMO_PREFIX,), "creates its own topics and deletes them", prefixed=True)
+        yield Right(_DEMO, ("Read",), "group", (DEMO_PREFIX,), "runs its own worker", prefixed=True)
+        yield Right(_DEMO, ("Write",), "transactional-id", (DEMO_PREFIX,), "runs its own worker", prefixed=True)
 
 
 def user_of(component: str) -> str:
-    """Return the user that a component is, unless it is told another."""
+    """Return a component's default user name."""
     return f"rampwatch-{component}"
 
 
 def rows(table: Iterable[Right], between: str = ", ") -> Iterator[tuple[str, str, str, str]]:
-    """Return the rights as the rows of a table: component, things, operations, reason; a star ends how names begin."""
+    """Return the rights as table rows: component, resources, operations, reason.
+
+    A star marks a prefix.
+    """
     for right in table:
         names = between.join(name + "*" * right.prefixed for name in right.names)
         yield right.component, f"{right.resource} {names}", ", ".join(right.operations), right.why
 
 
 def script(table: Iterable[Right], user: str | None) -> str:
-    """Return a shell script that grants the rights with Kafka's own tool; run again, it changes nothing."""
+    """Return a shell script that grants the rights with Kafka's own tool; it is idempotent."""
     lines = [_SCRIPT_BEGINS]
     component = ""
     for right in table:
@@ -122,8 +106,8 @@ def script(table: Iterable[Right], user: str | None) -> str:
 
 
 _SCRIPT_BEGINS: Final = """#!/bin/sh
-# Grants the least rights that rampwatch needs. BROKER: host:port. ADMIN: a properties file for Kafka's tools, of a
-# user who may grant. KAFKA_ACLS: the tool, where it is not on the PATH by this name.
+# Grants the least rights that rampwatch needs. BROKER: host:port. ADMIN: a properties file for
+# Kafka's tools, of a user who may grant rights. KAFKA_ACLS: the tool, if it is not on the PATH.
 set -eu
 grant() {
     principal=$1

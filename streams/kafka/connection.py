@@ -1,7 +1,8 @@
-"""How every client reaches the broker: encrypted or not, and as whom; and in one sentence why it does not.
+"""How every client connects to the broker, with or without encryption and authentication.
 
-Whatever opens a connection to Kafka takes its options from `connection`. aiokafka itself tells only that no broker
-could be reached, so where a client does not start, `started` tries once more by hand and says what came back.
+Every Kafka client takes its options from `connection`. If a client does not start, aiokafka reports
+only that it could not reach a broker. So `start_client` then opens a single connection itself, and
+raises an error with the cause and the remedy.
 """
 
 from __future__ import annotations
@@ -35,40 +36,42 @@ from aiokafka.protocol.metadata import MetadataRequest
 from streams.core.errors import RampwatchError
 from streams.settings import Secret, Settings
 
-DENIED: Final = (
+ACCESS_ERRORS: Final = (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
-"""What a broker answers who may not do what was asked for."""
-ANSWER_S_MAX: Final = 10.0
+"""The broker's errors for a user that lacks a right."""
+RESPONSE_S_MAX: Final = 10.0
+"""How long to wait for the broker's response when testing a connection."""
 _CLOSE_S_MAX: Final = 2.0
-_NAMES_DIFFER: Final = (62, 64)
-"""OpenSSL's numbers for a certificate that is made out to another host or address."""
+_HOST_MISMATCH: Final = (62, 64)
+"""OpenSSL's error codes for a certificate that was issued for another host name or IP address."""
 
 
 class BrokerError(RampwatchError):
-    """A broker that cannot be used; the message says what to do."""
+    """A broker that cannot be used; the message gives the remedy."""
 
 
-def _holds_no_password(record: logging.LogRecord) -> bool:
+def _has_no_password(record: logging.LogRecord) -> bool:
     requests = (SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1)
-    return not (isinstance(record.args, tuple) and any(isinstance(told, requests) for told in record.args))
+    return not (isinstance(record.args, tuple) and any(isinstance(argument, requests) for argument in record.args))
 
 
-# at DEBUG aiokafka logs every request as it is, the one with the password too
-logging.getLogger("aiokafka.conn").addFilter(_holds_no_password)
+# At level DEBUG aiokafka logs every request in full, including the one that contains the password.
+logging.getLogger("aiokafka.conn").addFilter(_has_no_password)
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """Return the options of aiokafka's producers, consumers and administrative clients alike; never to be printed.
+    """Return the connection options of aiokafka's producers, consumers and admin clients.
 
-    Raises `BrokerError` where the files of certificates cannot be used.
+    They contain the password: never print them. Raises `BrokerError` if a certificate file cannot
+    be used.
     """
     options: dict[str, Any] = {"bootstrap_servers": settings.broker, "security_protocol": settings.security_protocol}
     if settings.tls:
-        options["ssl_context"] = tls(settings)
+        options["ssl_context"] = ssl_context(settings)
     if settings.sasl:
         options |= {
             "sasl_mechanism": settings.sasl_mechanism,
@@ -78,55 +81,58 @@ def connection(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def tls(settings: Settings) -> ssl.SSLContext:
-    """Return what encrypts the connections: the broker's certificate and its name are checked, always."""
-    return _tls(settings.ssl_cafile, settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_key_password)
+def ssl_context(settings: Settings) -> ssl.SSLContext:
+    """Return the TLS context, which always verifies the broker's certificate and host name.
+
+    Raises `BrokerError` if a certificate file cannot be used.
+    """
+    return _ssl_context(settings.ssl_cafile, settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_key_password)
 
 
-# a worker opens a dozen connections and more, and the files of all of them are the same
+# Cached because a worker opens a dozen connections or more, all with the same files.
 @lru_cache(maxsize=4)
-def _tls(cafile: str, certfile: str, keyfile: str, key_password: Secret) -> ssl.SSLContext:
+def _ssl_context(cafile: str, certfile: str, keyfile: str, key_password: Secret) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=cafile or None)
     except OSError as error:
         raise BrokerError(
-            f"RAMPWATCH_SSL_CAFILE={cafile}: cannot be used ({_said(error)}); name a PEM file of certificates"
+            f"RAMPWATCH_SSL_CAFILE={cafile}: cannot be used ({_reason(error)}); name a PEM file of certificates"
         ) from None
     if certfile:
         try:
-            # always with a password: without one OpenSSL asks the terminal, and waits
+            # Always pass a password, even an empty one: or OpenSSL prompts for one and blocks.
             context.load_cert_chain(certfile, keyfile or None, password=key_password.reveal())
         except OSError as error:
             files = certfile + (f" and RAMPWATCH_SSL_KEYFILE={keyfile}" if keyfile else "")
             raise BrokerError(
-                f"RAMPWATCH_SSL_CERTFILE={files}: cannot be used ({_said(error)}); name PEM files of a certificate "
-                "and its key, and set RAMPWATCH_SSL_KEY_PASSWORD_FILE where the key is encrypted"
+                f"RAMPWATCH_SSL_CERTFILE={files}: cannot be used ({_reason(error)}); name PEM files of a certificate "
+                "and its private key, and set RAMPWATCH_SSL_KEY_PASSWORD_FILE if the key is encrypted"
             ) from None
     return context
 
 
-def _said(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "no PEM").replace("_", " ").lower()
+        return (error.reason or "not a PEM file").replace("_", " ").lower()
     return error.strerror or type(error).__name__
 
 
-async def started(client: Any, settings: Settings) -> None:  # noqa: ANN401 - aiokafka has no types
-    """Start a client; where it does not start, close it and raise `BrokerError`."""
+async def start_client(client: Any, settings: Settings) -> None:  # noqa: ANN401 - aiokafka has no types
+    """Start an aiokafka client; if it does not start, close it and raise `BrokerError`."""
     try:
         await client.start()
     except BaseException as error:
         await (client.close() if hasattr(client, "close") else client.stop())
         if isinstance(error, KafkaError):
-            raise BrokerError(await _why_not(settings, error)) from None
+            raise BrokerError(await _start_error_message(settings, error)) from None
         raise
 
 
-async def answers(settings: Settings) -> bool:
-    """Return whether the broker answers within `ANSWER_S_MAX`."""
+async def is_reachable(settings: Settings) -> bool:
+    """Return whether the broker responds within `RESPONSE_S_MAX`."""
     client = AIOKafkaAdminClient(**connection(settings))
     try:
-        await asyncio.wait_for(client.start(), ANSWER_S_MAX)
+        await asyncio.wait_for(client.start(), RESPONSE_S_MAX)
     except (KafkaError, TimeoutError):
         return False
     finally:
@@ -136,88 +142,93 @@ async def answers(settings: Settings) -> bool:
 
 @contextmanager
 def access_errors_explained(settings: Settings) -> Iterator[None]:
-    """Turn what the broker does not permit into a `BrokerError`."""
+    """Turn `ACCESS_ERRORS` into a `BrokerError` that names the missing right."""
     try:
         yield
-    except DENIED as error:
-        raise BrokerError(denied(settings, error)) from None
+    except ACCESS_ERRORS as error:
+        raise BrokerError(access_error_message(settings, error)) from None
 
 
-def denied(settings: Settings, error: KafkaError) -> str:
-    """Return the sentence for one of `DENIED`."""
-    asked_for = {
-        ClusterAuthorizationFailedError: "the cluster",
-        GroupAuthorizationFailedError: "the consumer group",
-        TopicAuthorizationFailedError: "a topic",
-        TransactionalIdAuthorizationFailed: "the transactional id",
+def access_error_message(settings: Settings, error: KafkaError) -> str:
+    """Return the message for one of `ACCESS_ERRORS`."""
+    kind = {
+        ClusterAuthorizationFailedError: "cluster",
+        GroupAuthorizationFailedError: "consumer group",
+        TopicAuthorizationFailedError: "topic",
+        TransactionalIdAuthorizationFailed: "transactional id",
     }[type(error)]
     names = ", ".join(sorted(set(_names(error))))
     return (
-        f"{settings.broker}: {principal(settings)} may not use {asked_for}{' ' + names if names else ''} "
-        "as this needs; give it the rights that rampwatch acls lists"
+        f"{settings.broker}: {principal(settings)} lacks a right to the {kind}{' ' + names if names else ''}; "
+        "grant the rights that rampwatch acls lists"
     )
 
 
 def _names(error: KafkaError) -> Iterator[str]:
-    """What the client knows of what it may not use: a name, a partition of a topic, some names, or nothing."""
-    for told in error.args:
-        if isinstance(told, str):
-            yield told
-        elif isinstance(told, TopicPartition):
-            yield told.topic
-        elif isinstance(told, set):
-            yield from map(str, told)
+    """Yield the names in an access error: it has a name, a partition, a set of names, or none."""
+    for argument in error.args:
+        if isinstance(argument, str):
+            yield argument
+        elif isinstance(argument, TopicPartition):
+            yield argument.topic
+        elif isinstance(argument, set):
+            yield from map(str, argument)
 
 
 def principal(settings: Settings) -> str:
-    """Return as whom the broker knows this process, in words."""
+    """Return, in words, the user as which the broker knows this process."""
     if settings.sasl:
         return f"user {settings.sasl_username}"
-    return "the holder of the certificate" if settings.ssl_certfile else "a client without a name"
+    return "the user of the client certificate" if settings.ssl_certfile else "an anonymous user"
 
 
-async def _why_not(settings: Settings, error: KafkaError) -> str:
-    """Return why no client of these settings starts: ask the broker for nothing, and look at what comes back."""
-    if isinstance(error, DENIED):
-        return denied(settings, error)
+async def _start_error_message(settings: Settings, error: KafkaError) -> str:
+    """Return why no client with these settings starts: send an empty request to find the cause."""
+    if isinstance(error, ACCESS_ERRORS):
+        return access_error_message(settings, error)
     options = connection(settings)
     host, port, _ = collect_hosts(options.pop("bootstrap_servers"))[0]
-    probe = AIOKafkaConnection(host, port, request_timeout_ms=round(1000 * ANSWER_S_MAX), **options)
-    told: Exception = error
+    probe = AIOKafkaConnection(host, port, request_timeout_ms=round(1000 * RESPONSE_S_MAX), **options)
+    cause: Exception = error
     try:
         await probe.connect()
         await probe.send(MetadataRequest([]))
-    except (KafkaError, OSError, TimeoutError) as answer:
-        told = answer
-    if not isinstance(told, OSError):
-        # there was a connection: without this the loop may end before it is closed
+    except (KafkaError, OSError, TimeoutError) as response:
+        cause = response
+    if not isinstance(cause, OSError):
+        # The connection was established. Wait until it is closed, or the event loop may end first.
         await asyncio.wait({probe.close()}, timeout=_CLOSE_S_MAX)
-    return f"{settings.broker}: {_sentence(settings, told)}"
+    return f"{settings.broker}: {_describe(settings, cause)}"
 
 
-def _sentence(settings: Settings, error: Exception) -> str:
+def _describe(settings: Settings, error: Exception) -> str:
+    """Return the problem and the remedy."""
     protocol, mechanism = settings.security_protocol, settings.sasl_mechanism
     match error:
         case SaslAuthenticationFailed():
             return (
-                f"{principal(settings)} is not known here with this password ({mechanism}); mend "
-                "RAMPWATCH_SASL_USERNAME and RAMPWATCH_SASL_PASSWORD_FILE, or make the user on the broker"
+                f"authentication of {principal(settings)} failed ({mechanism}); check RAMPWATCH_SASL_USERNAME and "
+                "RAMPWATCH_SASL_PASSWORD_FILE, or create the user on the broker"
             )
         case UnsupportedSaslMechanismError():
-            return f"{mechanism} is not taken here; set RAMPWATCH_SASL_MECHANISM to one that is"
+            return f"the broker does not support {mechanism}; set RAMPWATCH_SASL_MECHANISM to one that it supports"
         case IllegalSaslStateError():
-            plainer = "SSL" if settings.tls else "PLAINTEXT"
-            return f"nobody is asked for a password here; set RAMPWATCH_SECURITY_PROTOCOL to {plainer}"
-        case ssl.SSLCertVerificationError(verify_code=code, verify_message=why) if code in _NAMES_DIFFER:
-            return f"the certificate is another host's ({why}); name the broker in RAMPWATCH_BROKER as it names itself"
-        case ssl.SSLCertVerificationError(verify_message=why):
+            unauthenticated = "SSL" if settings.tls else "PLAINTEXT"
+            return f"the broker does not use SASL here; set RAMPWATCH_SECURITY_PROTOCOL to {unauthenticated}"
+        case ssl.SSLCertVerificationError(verify_code=code, verify_message=reason) if code in _HOST_MISMATCH:
             return (
-                f"the certificate is not trusted ({why}); name the file of who vouches for it in RAMPWATCH_SSL_CAFILE"
+                f"the broker's certificate is for another host ({reason}); set RAMPWATCH_BROKER to a host name that "
+                "the certificate contains"
+            )
+        case ssl.SSLCertVerificationError(verify_message=reason):
+            return (
+                f"the broker's certificate is not trusted ({reason}); set RAMPWATCH_SSL_CAFILE to the PEM file of the "
+                "CA that signed it"
             )
         case ssl.SSLError() | ConnectionResetError() | KafkaConnectionError():
             certificate = " and RAMPWATCH_SSL_CERTFILE" if settings.tls and not settings.ssl_certfile else ""
             return (
-                f"hangs up on who comes with {protocol}; see whether it expects that on this port, and set "
-                f"RAMPWATCH_SECURITY_PROTOCOL{certificate} as it does"
+                f"the broker closed the {protocol} connection; check which protocol this port expects, and set "
+                f"RAMPWATCH_SECURITY_PROTOCOL{certificate} accordingly"
             )
-    return f"no Kafka broker answers ({error}); start one, or set RAMPWATCH_BROKER"
+    return f"no Kafka broker responds ({error}); start one, or set RAMPWATCH_BROKER"

@@ -1,8 +1,9 @@
-"""What this user may do, asked of the broker before anything begins, so that nothing fails on the way for want of it.
+"""Checks a user's rights before anything starts, so that nothing fails later for lack of one.
 
-Without the right to its group aiokafka waits for ever, and without the right to write a worker would find out at its
-first incident. Kafka tells since 2.3 what the asking user may do with topics and groups; aiokafka 0.14 knows neither
-request in that version, so they are here. What a broker does not tell counts as permitted.
+Without the right to its group aiokafka waits for ever, and without the right to write a worker
+would fail at its first incident. Since Kafka 2.3 the broker reports what the requesting user may do
+with topics and groups. aiokafka 0.14 does not support those request versions, so they are defined
+here. If the broker does not report an operation, it counts as permitted.
 """
 
 from __future__ import annotations
@@ -21,81 +22,86 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Bytes, Int16, Int32, Schema, String
 
 from streams.kafka.acls import Right, rights
-from streams.kafka.connection import connection, principal, started
+from streams.kafka.connection import connection, principal, start_client
 from streams.settings import Settings
 
 _TEXT: Final = String("utf-8")
 _BITS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
-"""Kafka's AclOperation: which bit stands for what in a set of permitted operations."""
-_NOT_TOLD: Final = -(2**31)
+"""Kafka's AclOperation codes: the bit of each operation in a set of permitted operations."""
+_UNREPORTED: Final = -(2**31)
+"""Kafka's value for a set of permitted operations that the response does not contain."""
 _TOPIC_DENIED: Final = TopicAuthorizationFailedError.errno
-_NO_ANSWER: Final = (KafkaError, NotImplementedError)
-"""The broker is too old for the question, or cannot say now, as where it has had no group before."""
+_UNANSWERED: Final = (KafkaError, NotImplementedError)
+"""Errors of a broker that is too old for the request, or not ready, as before its first group."""
 _TRANSACTION: Final = 1
-"""Kafka's kind of coordinator for transactional ids."""
+"""Kafka's coordinator type for transactional ids."""
 
 
 async def missing(settings: Settings, component: str) -> list[str]:
-    """Return a sentence for each thing that a component may not use as it must; raises `BrokerError`."""
+    """Return a message for each resource on which rights are missing; raises `BrokerError`."""
     admin = AIOKafkaAdminClient(**connection(settings))
-    await started(admin, settings)
+    await start_client(admin, settings)
     try:
         needed = [(right, name) for right in rights(settings, component) for name in right.names]
         topics = await _permitted_on_topics(admin, [name for right, name in needed if right.resource == "topic"])
-        lacks = [(right, name, await _lacks(admin, right, name, topics)) for right, name in needed]
+        lacking = [(right, name, await _lacking(admin, right, name, topics)) for right, name in needed]
     finally:
         await admin.close()
-    return [_sentence(settings, right, name, operations) for right, name, operations in lacks if operations]
+    return [_message(settings, right, name, operations) for right, name, operations in lacking if operations]
 
 
-async def _lacks(admin: Any, right: Right, name: str, topics: Mapping[str, int]) -> list[str]:  # noqa: ANN401
+async def _lacking(admin: Any, right: Right, name: str, topics: Mapping[str, int]) -> list[str]:  # noqa: ANN401
+    """Return the operations of a right that the user may not perform on a resource."""
     if right.resource == "transactional-id":
-        return [] if await _may_begin_transactions(admin, name) else list(right.operations)
-    bits = topics.get(name, _NOT_TOLD) if right.resource == "topic" else await _permitted_on_group(admin, name)
-    return [operation for operation in right.operations if bits != _NOT_TOLD and not bits & 1 << _BITS[operation]]
+        return [] if await _may_use_transactions(admin, name) else list(right.operations)
+    bits = topics.get(name, _UNREPORTED) if right.resource == "topic" else await _permitted_on_group(admin, name)
+    return [operation for operation in right.operations if bits != _UNREPORTED and not bits & 1 << _BITS[operation]]
 
 
-def _sentence(settings: Settings, right: Right, name: str, operations: Sequence[str]) -> str:
+def _message(settings: Settings, right: Right, name: str, operations: Sequence[str]) -> str:
     return (
-        f"{name}: {principal(settings)} has no right to {' and '.join(operations)} this {right.resource} "
-        f"({right.why}); grant what rampwatch acls {right.component} --script prints"
+        f"{name}: {principal(settings)} lacks {', '.join(operations)} on this {right.resource} ({right.why}); "
+        f"grant the rights that rampwatch acls {right.component} --script prints"
     )
 
 
 async def _permitted_on_topics(admin: Any, names: Sequence[str]) -> dict[str, int]:  # noqa: ANN401
     try:
-        answer = await admin._send_request(_PermittedOnTopics(names))
-    except _NO_ANSWER:
+        response = await admin._send_request(_PermittedOnTopics(names))
+    except _UNANSWERED:
         return {}
-    # a topic that does not exist is somebody else's sentence
-    told = {name: (code, bits) for code, name, _, _, bits in answer.topics}
-    return {name: bits if code == 0 else 0 for name, (code, bits) in told.items() if code in (0, _TOPIC_DENIED)}
+    # A topic that does not exist is reported by the check of the topics.
+    by_name = {name: (code, bits) for code, name, _, _, bits in response.topics}
+    return {name: bits if code == 0 else 0 for name, (code, bits) in by_name.items() if code in (0, _TOPIC_DENIED)}
 
 
 async def _permitted_on_group(admin: Any, name: str) -> int:  # noqa: ANN401
     try:
         coordinator = await admin.find_coordinator(name)
-        answer = await admin._send_request(_PermittedOnGroup(name), coordinator)
+        response = await admin._send_request(_PermittedOnGroup(name), coordinator)
     except GroupAuthorizationFailedError:
         return 0
-    except _NO_ANSWER:
-        return _NOT_TOLD
-    ((code, *_, bits),) = answer.groups
-    return 0 if code == GroupAuthorizationFailedError.errno else _NOT_TOLD if code else int(bits)
+    except _UNANSWERED:
+        return _UNREPORTED
+    ((code, *_, bits),) = response.groups
+    return 0 if code == GroupAuthorizationFailedError.errno else _UNREPORTED if code else int(bits)
 
 
-async def _may_begin_transactions(admin: Any, begins: str) -> bool:  # noqa: ANN401
-    """Kafka tells no more of transactional ids than whether one may be seen; who may write may see."""
+async def _may_use_transactions(admin: Any, prefix: str) -> bool:  # noqa: ANN401
+    """Return whether the user may describe a transactional id: Kafka reports only that.
+
+    Write implies Describe.
+    """
     try:
-        await admin.find_coordinator(f"{begins}0", _TRANSACTION)
+        await admin.find_coordinator(f"{prefix}0", _TRANSACTION)
     except TransactionalIdAuthorizationFailed:
         return False
-    except _NO_ANSWER:
+    except _UNANSWERED:
         pass
     return True
 
 
-# ---------------------------------------------------------------------- the two requests, as Kafka's protocol has them
+# ---------------------------------------------------------------------- the two requests
 
 
 class _TopicsResponse(Response):  # type: ignore[misc]

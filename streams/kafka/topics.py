@@ -1,4 +1,4 @@
-"""The topics: what each must be like, how they are made, and what is wrong with those that are there."""
+"""Creates topics as the table of topics says, and checks existing ones against it."""
 
 from __future__ import annotations
 
@@ -11,93 +11,79 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from msgspec import Struct
 
 from streams.core.errors import RampwatchError
-from streams.core.events import (
-    ACTIONS,
-    ALERTS,
-    BROADCAST,
-    COUNTED,
-    COUNTERS,
-    DEAD_LETTERS,
-    HITS,
-    INCIDENTS,
-    INPUTS,
-    JOINED,
-    READS,
-    SHOTS,
-    TALLIES,
-)
-from streams.kafka.connection import DENIED, connection, principal, started
+from streams.core.topics import BROADCAST, DEAD_LETTERS, INPUTS, READS, TOPICS, Topic
+from streams.kafka.connection import ACCESS_ERRORS, connection, principal, start_client
 from streams.settings import Settings
 
 _DAY_MS: Final = 86_400_000
-_RARE_PARTITIONS: Final = 1
-_CLEANUP: Final = {
-    INCIDENTS: "compact,delete",
-    TALLIES: "compact,delete",
-    COUNTERS: "compact",
-    ALERTS: "compact,delete",
-}
-_COPIES: Final = 3
-"""Of each partition, where there are that many brokers: one may fail and one be under repair."""
+_REPLICAS: Final = 3
+"""Replicas of each partition, given enough brokers: two may be unavailable."""
 _MAX_RECORD_BYTES: Final = 1_048_588
 """Kafka's own default for the largest record."""
-_NO_RIGHT: Final = "; give this user the rights that rampwatch acls lists"
+_CHECKED_AS_LIMITS: Final = ("retention.ms", "segment.ms", "max.message.bytes")
+_NO_RIGHT: Final = "; grant this user the rights that rampwatch acls lists"
 HEADERS_BYTES_MAX: Final = 65_536
-"""What a dead letter has beside the record's own bytes, at the most."""
+"""The most that a dead letter has beside the record's own bytes."""
 
 
 class TopicsError(RampwatchError):
-    """Topics that cannot be made or read; the message says what to do."""
+    """Topics that cannot be created or read; the message says what to do."""
 
 
 class TopicPlan(Struct, frozen=True):
-    """What one topic must be like. ``retention_ms`` is the least; None: for good."""
+    """What one topic must be like. ``retention_ms`` is the least allowed; None: for good."""
 
     name: str
+    """With the prefix."""
+    topic: Topic
     partitions: int
     config: Mapping[str, str]
     retention_ms: int | None
-    fixed: bool
-    """Whether the number of partitions matters."""
+
+    @property
+    def has_fixed_partitions(self) -> bool:
+        """Whether the number of partitions must be exactly ``partitions``."""
+        return self.topic.partitions != "any"
 
 
 def plan(settings: Settings) -> list[TopicPlan]:
-    """Return what the topics of these settings must be like, their names with the prefix."""
-    join = settings.join
-    reads_ms = join.read_retention_ms + settings.allowed_outage_ms
-    # alerts go before the tallies that they could be worked out from again
-    days = {SHOTS: 3 * 365, HITS: 45, ACTIONS: 90, INCIDENTS: 14, TALLIES: 3 * 365, ALERTS: 2 * 365}
-    retention_ms: dict[str, int | None] = {topic: n * _DAY_MS for topic, n in days.items()}
-    retention_ms |= {READS: reads_ms, DEAD_LETTERS: reads_ms, COUNTERS: None}
-    return [
-        TopicPlan(
-            name=settings.prefix + topic,
-            partitions=settings.partitions if topic in (*JOINED, INCIDENTS) else _RARE_PARTITIONS,
-            config=_config(topic, kept_ms),
-            retention_ms=kept_ms,
-            # what is counted is read and written in one order by one owner: not one partition more
-            fixed=topic in (*JOINED, INCIDENTS, *COUNTED),
-        )
-        for topic, kept_ms in retention_ms.items()
-    ]
+    """Return what the topics of these settings must be like, from the table of topics."""
+    return [_planned(topic, settings) for topic in TOPICS]
 
 
-def _config(topic: str, retention_ms: int | None) -> dict[str, str]:
+def _planned(topic: Topic, settings: Settings) -> TopicPlan:
+    retention_ms = _retention_ms(topic, settings)
+    return TopicPlan(
+        name=settings.prefix + topic.name,
+        topic=topic,
+        partitions=settings.partitions if topic.partitions == "joined" else 1,
+        config=_config(topic, retention_ms),
+        retention_ms=retention_ms,
+    )
+
+
+def _retention_ms(topic: Topic, settings: Settings) -> int | None:
+    if topic.retention_days == "reads":
+        return settings.join.read_retention_ms + settings.allowed_outage_ms
+    return None if topic.retention_days is None else topic.retention_days * _DAY_MS
+
+
+def _config(topic: Topic, retention_ms: int | None) -> dict[str, str]:
     config = {
-        "cleanup.policy": _CLEANUP.get(topic, "delete"),
+        "cleanup.policy": topic.cleanup,
         "retention.ms": str(-1 if retention_ms is None else retention_ms),
-        # a quiet topic keeps records for as long as its open segment, so that must close in time
+        # A quiet topic keeps records as long as its open segment, so segments must close in time.
         "segment.ms": str(_DAY_MS if retention_ms is None else max(60_000, min(7 * _DAY_MS, retention_ms // 8))),
     }
-    if topic in INPUTS:
+    if topic.name in INPUTS:
         config["message.timestamp.type"] = "LogAppendTime"
-    if topic == DEAD_LETTERS:
+    if topic.name == DEAD_LETTERS:
         config["max.message.bytes"] = str(2 * _MAX_RECORD_BYTES)
     return config
 
 
 async def create(settings: Settings) -> list[str]:
-    """Make the topics that are missing and return their names; raises `TopicsError`."""
+    """Create the missing topics and return their names; raises `TopicsError`."""
     async with _Admin(settings) as admin:
         known = set(await admin.list_topics())
         missing = [topic for topic in plan(settings) if topic.name not in known]
@@ -108,35 +94,38 @@ async def create(settings: Settings) -> list[str]:
 
 async def _create(admin: Any, missing: list[TopicPlan]) -> None:  # noqa: ANN401 - aiokafka has no types
     brokers = len((await admin.describe_cluster())["brokers"])
-    copies = min(_COPIES, brokers)
-    new = [NewTopic(t.name, t.partitions, copies, topic_configs=dict(t.config)) for t in missing]
+    replicas = min(_REPLICAS, brokers)
+    new = [NewTopic(t.name, t.partitions, replicas, topic_configs=dict(t.config)) for t in missing]
     response = await admin.create_topics(new)
     for name, code, *detail in response.topic_errors:
         if code and code != TopicAlreadyExistsError.errno:
-            said = detail[0] if detail and detail[0] else for_code(code).__name__
-            said += _NO_RIGHT if for_code(code) in DENIED else ""
-            raise TopicsError(f"{name}: the broker does not make this topic: {said}")
+            reason = detail[0] if detail and detail[0] else for_code(code).__name__
+            reason += _NO_RIGHT if for_code(code) in ACCESS_ERRORS else ""
+            raise TopicsError(f"{name}: the broker did not create this topic: {reason}")
 
 
 async def check(settings: Settings) -> list[str]:
-    """Return a sentence for each thing that is wrong with the topics; raises `BrokerError` where no broker answers."""
+    """Return a sentence for each problem with the topics.
+
+    Raises `BrokerError` if no broker answers.
+    """
     async with _Admin(settings) as admin:
         wanted = plan(settings)
         described = {t["topic"]: t for t in await admin.describe_topics([t.name for t in wanted])}
         codes = {t.name: described.get(t.name, {}).get("error_code", 3) for t in wanted}
         present = [t for t in wanted if codes[t.name] == 0]
         configs = await _configs(admin, present) if present else {}
-    faults = [_absent(t.name, settings, codes[t.name]) for t in wanted if t not in present]
+    problems = [_absent(t.name, settings, codes[t.name]) for t in wanted if t not in present]
     for topic in present:
-        faults += _faults(topic, len(described[topic.name]["partitions"]), configs[topic.name])
+        problems += _problems(topic, len(described[topic.name]["partitions"]), configs[topic.name])
     by_topic = {name.removeprefix(settings.prefix): config for name, config in configs.items()}
     if DEAD_LETTERS in by_topic:
-        faults += _faults_of_dead_letters(settings.prefix + DEAD_LETTERS, by_topic)
-    return faults
+        problems += _problems_of_dead_letters(settings.prefix + DEAD_LETTERS, by_topic)
+    return problems
 
 
-def _faults_of_dead_letters(name: str, configs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """They must hold whatever came in, and plates no longer than the reads do."""
+def _problems_of_dead_letters(name: str, configs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Check that dead letters can hold any input, and keep plates no longer than the reads do."""
     size = int(configs[DEAD_LETTERS].get("max.message.bytes", "0"))
     needed = 2 * max(
         (int(configs[topic].get("max.message.bytes", "0")) for topic in INPUTS if topic in configs), default=0
@@ -149,21 +138,21 @@ def _faults_of_dead_letters(name: str, configs: Mapping[str, Mapping[str, str]])
 
 
 def _absent(name: str, settings: Settings, code: int) -> str:
-    if for_code(code) in DENIED:
-        return f"{name}: {principal(settings)} may not see it{_NO_RIGHT}"
-    return f"{name}: does not exist; make it with rampwatch topics create"
+    if for_code(code) in ACCESS_ERRORS:
+        return f"{name}: {principal(settings)} may not describe it{_NO_RIGHT}"
+    return f"{name}: does not exist; create it with rampwatch topics create"
 
 
 async def delete(settings: Settings) -> None:
-    """Remove the topics of a prefix and all that is in them; never those without a prefix."""
-    assert settings.prefix, "the topics of production are not removed from here"
+    """Delete the topics of a prefix, with their records; never those without a prefix."""
+    assert settings.prefix, "topics without a prefix are production's and are not deleted"
     async with _Admin(settings) as admin:
         known = set(await admin.list_topics())
         await admin.delete_topics([topic.name for topic in plan(settings) if topic.name in known])
 
 
 async def broadcast_sources(settings: Settings) -> list[tuple[str, int]]:
-    """Return the partitions of the broadcast topics, each as the topic's name without the prefix and a number."""
+    """Return the partitions of the broadcast topics, as (name without prefix, number)."""
     async with _Admin(settings) as admin:
         described = await admin.describe_topics([settings.prefix + topic for topic in BROADCAST])
     return [(t["topic"].removeprefix(settings.prefix), p["partition"]) for t in described for p in t["partitions"]]
@@ -175,29 +164,27 @@ async def _configs(admin: AIOKafkaAdminClient, topics: list[TopicPlan]) -> dict[
     for response in await admin.describe_configs(resources):
         for code, _, _, name, entries in response.resources:
             if code:
-                raise TopicsError(f"{name}: its settings cannot be read ({for_code(code).__name__}){_NO_RIGHT}")
+                raise TopicsError(f"{name}: its configuration cannot be read ({for_code(code).__name__}){_NO_RIGHT}")
             configs[name] = {entry[0]: entry[1] for entry in entries}
     return configs
 
 
-def _faults(topic: TopicPlan, partitions: int, config: Mapping[str, str]) -> Iterator[str]:
-    if topic.fixed and partitions != topic.partitions:
+def _problems(plan: TopicPlan, partitions: int, config: Mapping[str, str]) -> Iterator[str]:
+    if plan.has_fixed_partitions and partitions != plan.partitions:
         yield (
-            f"{topic.name}: has {partitions} partitions, not {topic.partitions}; the number is fixed for a "
+            f"{plan.name}: has {partitions} partitions, not {plan.partitions}; the number is fixed for a "
             "topic's life: set partitions to it, or use a new prefix and a replay"
         )
-    for name, wanted in topic.config.items():
-        if name not in ("retention.ms", "segment.ms", "max.message.bytes") and not _same(config.get(name, ""), wanted):
-            yield f"{topic.name}: {name} is {config.get(name)}, must be {wanted}; alter the topic's configuration"
+    for name, value in plan.config.items():
+        if name not in _CHECKED_AS_LIMITS and not _same(config.get(name, ""), value):
+            yield f"{plan.name}: {name} is {config.get(name)}, must be {value}; alter the topic's configuration"
+    if plan.retention_ms is None:
+        return
     kept_ms = int(config.get("retention.ms", "-1"))
-    if topic.retention_ms is not None and 0 <= kept_ms < topic.retention_ms:
-        yield f"{topic.name}: retention.ms is {kept_ms}, must be at least {topic.retention_ms}: records go too early"
-    if (
-        topic.retention_ms is not None
-        and kept_ms >= 0
-        and int(config.get("segment.ms", "0")) > max(60_000, kept_ms // 8)
-    ):
-        yield f"{topic.name}: segment.ms is {config['segment.ms']}, must be at most an eighth of retention.ms"
+    if 0 <= kept_ms < plan.retention_ms:
+        yield f"{plan.name}: retention.ms is {kept_ms}, must be at least {plan.retention_ms}: records go too early"
+    if kept_ms >= 0 and int(config.get("segment.ms", "0")) > max(60_000, kept_ms // 8):
+        yield f"{plan.name}: segment.ms is {config['segment.ms']}, must be at most an eighth of retention.ms"
 
 
 def _same(one: str, other: str) -> bool:
@@ -205,14 +192,14 @@ def _same(one: str, other: str) -> bool:
 
 
 class _Admin:
-    """An administrative client that is closed again, and whose failures are sentences."""
+    """An admin client as a context manager, whose errors are sentences."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client = AIOKafkaAdminClient(**connection(settings))
 
     async def __aenter__(self) -> Any:  # noqa: ANN401 - aiokafka has no types
-        await started(self._client, self._settings)
+        await start_client(self._client, self._settings)
         return self._client
 
     async def __aexit__(self, kind: object, error: object, at: object) -> None:

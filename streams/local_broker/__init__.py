@@ -1,1 +1,1 @@
-"""A real Apache Kafka on this machine, from Python packages alone."""
+"""Runs a real Apache Kafka on this machine, from Python packages alone."""

@@ -1,1 +1,1 @@
-"""Archives of topics, and the fold of one through the engine without a broker."""
+"""Archives of topics, their replay without a broker, and comparison of the outcomes."""

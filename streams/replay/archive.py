@@ -1,9 +1,11 @@
-"""Archives: a folder with one file a topic, one record a line (DESIGN.md, Replay).
+"""Reads and writes archives: a folder with one file per topic and one JSON record per line.
 
-``{"partition":0,"offset":17,"timestamp_ms":…,"key":"…","headers":{},"value":{…}}``; only ``value`` is required. What is
-missing is derived: the stamp from the event's time, the partition from the key, the offset from the order in the file.
-Bytes that are not JSON are kept as ``value_base64``. A line that is no such object is a record like any other, which
-cannot be used: it is dead-lettered, and everything else goes on.
+``streams/replay/ARCHIVES.md`` defines the format. In short, a line is
+``{"partition":0,"offset":17,"timestamp_ms":…,"key":"…","headers":{},"value":{…}}``, and only
+``value`` is required. Missing fields are derived: the stamp from the event's time, the partition
+from the key, and the offset from the order in the file. Values that are not JSON are stored in
+``value_base64``. A line that is not such an object becomes an `InvalidLine`, which a replay
+dead-letters; it does not stop the replay.
 """
 
 from __future__ import annotations
@@ -21,33 +23,24 @@ from typing import BinaryIO, cast
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from streams.core.codec import decode
 from streams.core.errors import RampwatchError
-from streams.core.events import (
-    FORWARDED_HEADER,
-    INPUTS,
-    IncidentAction,
-    InvalidRecord,
-    PlateRead,
-    Record,
-    ShotAlert,
-    VehicleHit,
-    decode,
-    event_time_ms,
-)
+from streams.core.events import IncidentAction, InvalidRecord, PlateRead, Record, ShotAlert, VehicleHit, event_time_ms
 from streams.core.plates import plate_key
+from streams.core.topics import FORWARDED_HEADER, INPUTS
 from streams.kafka.partitioner import partition_of
 
 
 class ArchiveError(RampwatchError):
-    """An archive that cannot be read or written; the message names the file and the remedy."""
+    """An archive cannot be read or written; the message names the file and the remedy."""
 
 
 class InvalidLine(Record, frozen=True, gc=False):
-    """A line that is no record of an archive: kept as it is, and never used, whatever it holds."""
+    """A line that is not an archive record; its value is the whole line, and it is never joined."""
 
 
 class Line(Struct, omit_defaults=True):
-    """One line of an archive's file."""
+    """One line of an archive file."""
 
     partition: int | None = None
     offset: int | None = None
@@ -60,17 +53,20 @@ class Line(Struct, omit_defaults=True):
 
 _LINE = msgspec.json.Decoder(Line)
 _ENCODE = msgspec.json.Encoder().encode
-_ANYTHING = msgspec.json.Decoder()
+_ANY_JSON = msgspec.json.Decoder()
 
 
 def read_archive(folder: Path, partitions: int) -> list[Record]:
-    """Return the records of an archive's input topics in the order of their stamps; raises `ArchiveError`."""
+    """Return the records of an archive's input topics, in the order of their stamps.
+
+    Raises `ArchiveError` if the folder has no file of an input topic or a file cannot be read.
+    """
     if not folder.is_dir():
-        raise ArchiveError(f"{folder}: no such folder; name one that holds files like {INPUTS[0]}.jsonl")
+        raise ArchiveError(f"{folder}: no such folder; name one that contains files like {INPUTS[0]}.jsonl")
     files = {topic: file for topic in INPUTS if (file := topic_file(folder, topic))}
     if not files:
         names = ", ".join(f"{topic}.jsonl" for topic in INPUTS)
-        raise ArchiveError(f"{folder}: no archive; it holds none of {names} (or .jsonl.gz)")
+        raise ArchiveError(f"{folder}: not an archive; it contains none of {names} (or .jsonl.gz)")
     records = [record for topic, file in files.items() for record in _records(file, topic, partitions)]
     order = {topic: n for n, topic in enumerate(INPUTS)}
     records.sort(key=lambda r: (r.stamp_ms, order[r.topic], r.partition, r.offset))
@@ -78,18 +74,21 @@ def read_archive(folder: Path, partitions: int) -> list[Record]:
 
 
 def topic_file(folder: Path, topic: str) -> Path | None:
-    """Return the file of a topic in an archive, compressed or not; None where there is none.
+    """Return the file of a topic in an archive, compressed or not; None if there is none.
 
-    Raises `ArchiveError` where there are both: nobody could say which counts.
+    Raises `ArchiveError` if both exist, because it is unknown which one is meant.
     """
-    found = [file for ending in (".jsonl", ".jsonl.gz") if (file := folder / f"{topic}{ending}").is_file()]
-    if len(found) > 1:
-        raise ArchiveError(f"{folder}: holds {topic} twice, as .jsonl and as .jsonl.gz; remove one of them")
-    return found[0] if found else None
+    files = [file for ending in (".jsonl", ".jsonl.gz") if (file := folder / f"{topic}{ending}").is_file()]
+    if len(files) > 1:
+        raise ArchiveError(f"{folder}: contains {topic} twice, as .jsonl and as .jsonl.gz; remove one of them")
+    return files[0] if files else None
 
 
 def read_lines(file: Path) -> Iterator[tuple[bytes, Line | None]]:
-    """Hand out the lines of a file that are not blank, each as it is and as read; None where it is no archive line."""
+    """Yield the bytes of each line that is not blank, and the decoded line or None if invalid.
+
+    Raises `ArchiveError` if the file cannot be read to its end.
+    """
     try:
         with _opened(file) as lines:
             for number, raw in enumerate(lines):
@@ -98,7 +97,7 @@ def read_lines(file: Path) -> Iterator[tuple[bytes, Line | None]]:
                 if raw.strip():
                     yield raw.rstrip(b"\r\n"), _read_line(raw)
     except (OSError, EOFError, zlib.error) as error:
-        raise ArchiveError(f"{file}: cannot be read to its end ({error}); copy it anew") from None
+        raise ArchiveError(f"{file}: cannot be read to its end ({error}); copy it again") from None
 
 
 def _opened(file: Path) -> BinaryIO:
@@ -117,7 +116,7 @@ def _read_line(raw: bytes) -> Line | None:
 
 
 def value_of(line: Line) -> bytes:
-    """Return the bytes that a line holds; `ValueError` where it holds none."""
+    """Return the value of a line; raises ValueError if it has none."""
     if not isinstance(line.value, UnsetType):
         return bytes(line.value)
     if isinstance(line.value_base64, str):
@@ -126,7 +125,7 @@ def value_of(line: Line) -> bytes:
 
 
 def _records(file: Path, topic: str, partitions: int) -> Iterator[Record]:
-    """Hand out a file's records in its order, with what a line left out derived."""
+    """Yield a file's records in file order, with missing fields derived."""
     offsets: dict[int, int] = {}
     stamp_ms = 0
     for raw, line in read_lines(file):
@@ -134,7 +133,7 @@ def _records(file: Path, topic: str, partitions: int) -> Iterator[Record]:
         line = line or Line()
         at_ms, key = _derived(topic, value)
         partition = partition_of(line.key or key, partitions) if line.partition is None else line.partition
-        # Kafka says "no timestamp" as -1
+        # Kafka gives the timestamp -1 to records without one.
         stamped = line.timestamp_ms is not None and line.timestamp_ms >= 0
         stamp_ms = cast(int, line.timestamp_ms) if stamped else stamp_ms if at_ms is None else at_ms
         offset = offsets.get(partition, 0) if line.offset is None else line.offset
@@ -144,7 +143,7 @@ def _records(file: Path, topic: str, partitions: int) -> Iterator[Record]:
 
 
 def _derived(topic: str, value: bytes) -> tuple[int | None, str]:
-    """The event's time and its record's key, as far as the value tells."""
+    """Return the event's time and the record's key; None and empty for an invalid event."""
     try:
         event = decode(topic, value)
         match event:
@@ -161,15 +160,16 @@ def _derived(topic: str, value: bytes) -> tuple[int | None, str]:
 def write_archive(
     folder: Path, rows: Iterable[tuple[str, int, str, bytes]], beside: Mapping[str, Iterable[object]]
 ) -> int:
-    """Write records (topic, stamp, key, value) as an archive and return how many.
+    """Write records (topic, stamp, key, value) as an archive, and return their number.
 
-    Every input topic gets a file, if only an empty one; ``beside``: further files of JSON lines, by name.
+    Every input topic gets a file, even without records. ``beside``: contents of further files of
+    JSON lines, by name without ending.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = {topic: (folder / f"{topic}.jsonl").open("wb") for topic in INPUTS}
-        for name, things in beside.items():
-            (folder / f"{name}.jsonl").write_bytes(b"".join(_ENCODE(thing) + b"\n" for thing in things))
+        for name, items in beside.items():
+            (folder / f"{name}.jsonl").write_bytes(b"".join(_ENCODE(item) + b"\n" for item in items))
     except OSError as error:
         raise ArchiveError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
     written = 0
@@ -182,22 +182,22 @@ def write_archive(
     return written
 
 
-def line_with(value: bytes, **rest: object) -> bytes:
-    """Return an archive line, without its end, that keeps ``value`` to the byte."""
-    line = msgspec.convert(rest, Line)
-    if _is_one_line_of_json(value):
+def line_with(value: bytes, **fields: object) -> bytes:
+    """Return an archive line with exactly these bytes as value, without a line end."""
+    line = msgspec.convert(fields, Line)
+    if _is_json_in_one_line(value):
         line.value = msgspec.Raw(value)
     else:
         line.value_base64 = base64.b64encode(value).decode()
     return _ENCODE(line)
 
 
-def _is_one_line_of_json(value: bytes) -> bool:
+def _is_json_in_one_line(value: bytes) -> bool:
     if b"\n" in value or b"\r" in value or value != value.strip():
         return False
     try:
         value.decode()
-        _ANYTHING.decode(value)
+        _ANY_JSON.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True

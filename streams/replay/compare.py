@@ -1,4 +1,4 @@
-"""Comparison of two archives of outcomes: what an engineer looks at to see whether a replay gives the same answers."""
+"""Compares two archives of outcomes, to check that a replay gives the same results."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ import msgspec
 
 from streams.core.counters.current_tallies import CurrentTallies
 from streams.core.counters.events import SpikeAlert, Tally
-from streams.core.events import ALERTS, COUNTERS, DEAD_LETTERS, INCIDENTS, TALLIES
+from streams.core.topics import ALERTS, COUNTERS, DEAD_LETTERS, INCIDENTS, TALLIES
 from streams.replay.archive import ArchiveError, read_lines, topic_file, value_of
 
 
 def differences(produced: Path, expected: Path) -> list[str]:
-    """Return a sentence for each difference in content between two archives of outcomes.
+    """Return one line of text for each difference between two archives of outcomes.
 
-    The last line of a key counts, of alerts that of a spike; revisions, headers and the stamp of an incident's vehicle
-    do not, an incident that is retracted with nothing in it equals one that is absent, and so does an alert withdrawn.
-    How often an incident was tallied does not count either. Tallies, counters and alerts are compared where they are
-    expected: an archive from before there were any has none. Raises `ArchiveError`.
+    Only the last line of each key is compared; for alerts, the last line of each spike. These are
+    not differences: revision numbers, headers, the stamp of an incident's vehicle, and how often an
+    incident was tallied. An incident with no sightings, set aside or not, equals an absent one, and
+    so does a withdrawn alert. Tallies, counters and alerts are compared only if the expected
+    archive has them, because archives of older versions do not. Raises `ArchiveError` if an archive
+    cannot be read.
     """
     return [
-        sentence
+        difference
         for topic in (INCIDENTS, DEAD_LETTERS, *(t for t in (TALLIES, COUNTERS, ALERTS) if topic_file(expected, t)))
-        for sentence in _differences(topic, _last_values(produced, topic), _last_values(expected, topic))
+        for difference in _differences(topic, _last_values(produced, topic), _last_values(expected, topic))
     ]
 
 
 def _last_values(folder: Path, topic: str) -> dict[str, Any]:
     file = topic_file(folder, topic)
     if file is None:
-        raise ArchiveError(f"{folder}: holds no {topic}.jsonl; name a folder that a replay has written")
+        raise ArchiveError(f"{folder}: contains no {topic}.jsonl; name a folder that a replay has written")
     if topic == TALLIES:
-        return _facts(file)
+        return _current_tallies(file)
     if topic == ALERTS:
         return _alerts(file)
     last = dict(_lines(file))
@@ -49,7 +51,7 @@ def _last_values(folder: Path, topic: str) -> dict[str, Any]:
 def _lines(file: Path) -> Iterator[tuple[str, bytes]]:
     for number, (_, line) in enumerate(read_lines(file), 1):
         if line is None or line.key is None:
-            raise ArchiveError(f"{file}: line {number} is no record with a key; write that archive anew")
+            raise ArchiveError(f"{file}: line {number} is not a record with a key; write the archive again")
         yield line.key, value_of(line)
 
 
@@ -57,28 +59,31 @@ def _decoded(value: bytes, kind: Any, file: Path) -> Any:  # noqa: ANN401 - any 
     try:
         return msgspec.json.decode(value, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArchiveError(f"{file}: holds a value that does not belong there ({error}); write it anew") from None
+        raise ArchiveError(f"{file}: contains an invalid value ({error}); write the archive again") from None
 
 
-def _facts(file: Path) -> dict[str, Any]:
-    """Of each thing the tally that counts; an incident's revision is no content, and a retracted one not there."""
-    facts = CurrentTallies()
+def _current_tallies(file: Path) -> dict[str, Any]:
+    """Return the current tally of each event.
+
+    Tallies of incidents are compared without their revisions, and only if the incident counts.
+    """
+    tallies = CurrentTallies()
     for _, value in _lines(file):
-        facts.replace(_decoded(value, Tally, file))
-    found: dict[str, Any] = {}
-    for tally in facts:
+        tallies.replace(_decoded(value, Tally, file))
+    contents: dict[str, Any] = {}
+    for tally in tallies:
         content = msgspec.to_builtins(tally)
         if tally.kind == "linked_incidents":
             del content["revision"]
             if not tally.counts:
                 continue
-        found[f"{tally.kind}/{tally.event_id}"] = content
-    return found
+        contents[f"{tally.kind}/{tally.event_id}"] = content
+    return contents
 
 
 def _alerts(file: Path) -> dict[str, Any]:
-    said = [_decoded(value, SpikeAlert, file) for _, value in _lines(file)]
-    last = {alert.spike_id: msgspec.to_builtins(alert) for alert in said}
+    alerts = [_decoded(value, SpikeAlert, file) for _, value in _lines(file)]
+    last = {alert.spike_id: msgspec.to_builtins(alert) for alert in alerts}
     for content in last.values():
         del content["revision"]
     return {key: content for key, content in last.items() if content["status"] != "withdrawn"}
@@ -87,11 +92,13 @@ def _alerts(file: Path) -> dict[str, Any]:
 def _content(value: bytes, file: Path) -> dict[str, Any]:
     try:
         incident: dict[str, Any] = msgspec.json.decode(value, type=dict[str, Any])
-        # an incident of an older or newer version is compared by what both say: only these must be there
+        # Incidents of other versions can be compared too: no other field is required.
         del incident["revision"], incident["vehicle"]["stamp_ms"]
         incident["sightings"], incident["set_aside"]
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ArchiveError(f"{file}: holds a value that is no linked incident ({error}); write it anew") from None
+        raise ArchiveError(
+            f"{file}: contains a value that is not a linked incident ({error}); write the archive again"
+        ) from None
     return incident
 
 

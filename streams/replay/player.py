@@ -1,6 +1,8 @@
-"""Records published to prefixed topics, paced by their stamps: what a worker started with that prefix joins as if live.
+"""Publishes records to prefixed topics, paced by their stamps.
 
-Each record carries its first stamp in a header, which stands for the broker's there and nowhere else (JOIN.md).
+A worker started with that prefix joins them as if they were live. Each record carries its original
+stamp in a header. On prefixed topics, and only there, it replaces the broker's timestamp
+(``streams/core/JOIN.md``).
 """
 
 from __future__ import annotations
@@ -12,15 +14,16 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from msgspec import Struct
 
-from streams.kafka.connection import access_errors_explained, connection, started
+from streams.core.topics import STAMP_HEADER
+from streams.kafka.connection import access_errors_explained, connection, start_client
 from streams.settings import Settings
 
 _SLICE_S: Final = 0.05
-"""How finely the pace is kept: records due within it go out together."""
+"""Resolution of the pacing: a record due within this time is published at once."""
 
 
 class Playable(Struct, frozen=True, gc=False):
-    """A record to publish: its topic without a prefix, its first stamp, its key and its bytes."""
+    """A record to publish: topic without prefix, original stamp, key and value."""
 
     topic: str
     stamp_ms: int
@@ -29,9 +32,9 @@ class Playable(Struct, frozen=True, gc=False):
 
 
 class Pace:
-    """When a record is due on this machine's clock: ``speed`` times as fast as the stamps; None: at once.
+    """Paces records by their stamps, ``speed`` times as fast as real time, starting at ``from_ms``.
 
-    What is stamped before ``from_ms`` is due at once.
+    Records stamped before ``from_ms`` are due at once. Without a speed, all are.
     """
 
     def __init__(self, speed: float | None, from_ms: int) -> None:
@@ -50,9 +53,10 @@ class Pace:
 
 
 async def play(records: Iterable[Playable], settings: Settings, speed: float | None, from_ms: int) -> int:
-    """Publish records, given in the order of their stamps, paced from ``from_ms`` on, and return how many.
+    """Publish records to the topics of the settings' prefix, and return their number.
 
-    They go to the topics of the settings' prefix. Raises `BrokerError` where the broker does not take them.
+    ``records`` must be ordered by stamp; `Pace` explains ``speed`` and ``from_ms``. Raises
+    `BrokerError` if the broker cannot be reached or denies access.
     """
     with access_errors_explained(settings):
         return await _play(records, settings, speed, from_ms)
@@ -62,12 +66,12 @@ async def _play(records: Iterable[Playable], settings: Settings, speed: float | 
     producer = AIOKafkaProducer(**connection(settings), enable_idempotence=True, linger_ms=5)
     sent = 0
     pending: list[Any] = []
-    await started(producer, settings)
+    await start_client(producer, settings)
     try:
         pace = Pace(speed, from_ms)
         for record in records:
             await pace.until_due(record.stamp_ms)
-            headers = [("rampwatch-stamp-ms", str(record.stamp_ms).encode())]
+            headers = [(STAMP_HEADER, str(record.stamp_ms).encode())]
             pending.append(
                 await producer.send(settings.prefix + record.topic, record.value, record.key.encode(), headers=headers)
             )

@@ -1,1 +1,1 @@
-"""The files that ship with rampwatch: sites, schemas, samples, the calibration, the broker's settings."""
+"""The files that ship with rampwatch: sites, schemas, samples, calibration, local broker."""

@@ -1,6 +1,7 @@
-"""The score's calibration as it travels with rampwatch: numbers in a file, with what they were fitted on.
+"""The calibration of the score: a file of numbers, and of what they were fitted to.
 
-``rampwatch calibrate`` writes the file. Whoever calibrates on history of their own writes it to the same place.
+``rampwatch calibrate`` writes the file. A calibration fitted to other history replaces it in the
+same place.
 """
 
 from __future__ import annotations
@@ -19,39 +20,44 @@ FILE = "score.json"
 
 
 class CalibrationError(RampwatchError):
-    """A calibration that cannot be used; the message says which file, why, and what to do."""
+    """A calibration that cannot be used; the message gives the file, the problem and the remedy."""
 
 
 class Fitted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a calibration file holds: the numbers, and what they rest on."""
+    """The content of a calibration file: the numbers, and what they were fitted to."""
 
     about: str
     site: str
     seeds: tuple[int, int]
-    """The first and the last seed of the worlds that it was fitted on."""
+    """The first and the last seed of the simulated weeks that the calibration was fitted to."""
     incidents: int
+    """The number of incidents in those weeks."""
     linked: int
-    """How many of those incidents were true."""
+    """The number of those incidents that were true."""
     precision: dict[str, float]
-    """Of ``high``, and of ``medium`` or better, on those worlds."""
+    """On those weeks, for ``high``, and for ``medium`` or better."""
     recall: dict[str, float]
+    """The same for recall."""
     check: str
-    """A digest of what comes of the first few seeds alone: a test fits those again, to see that the file is not old."""
+    """A digest of the calibration fitted to the first few seeds alone.
+
+    A test repeats that fit, to detect an outdated file.
+    """
     calibration: Calibration
 
 
 def read_calibration(path: Path) -> Fitted:
-    """Return what a calibration file holds; raises `CalibrationError` where it cannot be read or used."""
-    remedy = "install rampwatch again, or write one with rampwatch calibrate"
+    """Return the content of a calibration file; raises `CalibrationError`."""
+    remedy = "reinstall rampwatch, or write one with rampwatch calibrate"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Fitted)
     except OSError as error:
-        raise CalibrationError(f"The calibration {path} cannot be read ({error.strerror}): {remedy}.") from None
+        raise CalibrationError(f"{path}: this calibration cannot be read ({error.strerror}); {remedy}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CalibrationError(f"The calibration {path} cannot be used ({error}): {remedy}.") from None
+        raise CalibrationError(f"{path}: this calibration cannot be used ({error}); {remedy}") from None
 
 
 @cache
 def load_calibration() -> Calibration:
-    """Return the calibration that travels with rampwatch; raises `CalibrationError` where it is missing or broken."""
+    """Return the calibration that ships with rampwatch; raises `CalibrationError`."""
     return read_calibration(resource_path("calibration", FILE)).calibration

@@ -1,7 +1,7 @@
-"""Where the files that travel with rampwatch are: sites, schemas, the local broker's settings, samples.
+"""The paths of the files that ship with rampwatch.
 
-In a wheel they lie in ``streams/_data``; in a source checkout (also an editable install) they are read from
-where they are kept, ``schemas/`` and ``deploy/``.
+A wheel contains them in ``streams/_data``. A source checkout, and so an editable install, has them
+in ``schemas/`` and ``deploy/``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _SOURCE = {
 
 
 def resource_path(kind: str, name: str = "") -> Path:
-    """Return the path of a shipped file or, without a name, of the folder of its kind.
+    """Return the path of a file that ships with rampwatch; without a name, of the folder of a kind.
 
-    ``kind`` is one of ``schemas``, ``sites``, ``kafka``, ``samples``, ``calibration``. The path may not exist: the
-    caller says what it was looking for.
+    ``kind`` is one of ``schemas``, ``sites``, ``kafka``, ``samples``, ``calibration``. The path may
+    not exist; the caller must handle that.
     """
-    packed = _PACKAGE / "_data" / kind
-    folder = packed if packed.is_dir() else _PACKAGE.parent / _SOURCE[kind]
+    packaged = _PACKAGE / "_data" / kind
+    folder = packaged if packaged.is_dir() else _PACKAGE.parent / _SOURCE[kind]
     return folder / name if name else folder

@@ -1,4 +1,4 @@
-"""Finding site files: the ones that travel with rampwatch, by name, and anybody's own, by path."""
+"""Loads sites: built-in ones by name, others by the path of a GeoJSON file."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ _SUFFIX = ".geojson"
 
 
 def site_names() -> list[str]:
-    """Return the names of the sites that travel with rampwatch, sorted."""
+    """Return the names of the built-in sites, sorted."""
     return sorted(path.name.removesuffix(_SUFFIX) for path in resource_path("sites").glob(f"*{_SUFFIX}"))
 
 
 def load_site(name_or_path: str) -> Site:
-    """Return a shipped site by its name (``hartford``) or the site in a file (``my/city.geojson``).
+    """Return a built-in site by name (``hartford``), or the site in a file (``my/city.geojson``).
 
-    What contains a slash or ends in ``.geojson`` or ``.json`` is a file. Raises SiteError where there is no
-    such site, where the file cannot be read, and where its content does not fit.
+    A string that contains a slash or ends in ``.geojson`` or ``.json`` is a path. Raises SiteError
+    if there is no such site, or if the file cannot be read or is invalid.
     """
     if _is_path(name_or_path):
-        path, remedy = Path(name_or_path), "check the path and that you may read it"
+        path, remedy = Path(name_or_path), "check the path and its permissions"
     elif name_or_path in site_names():
-        path, remedy = resource_path("sites", name_or_path + _SUFFIX), "install rampwatch again"
+        path, remedy = resource_path("sites", name_or_path + _SUFFIX), "reinstall rampwatch"
     else:
         raise SiteError(
-            f'There is no site "{name_or_path}": the shipped ones are {", ".join(site_names())}; '
-            f"name one of them, or a file of your own that ends in {_SUFFIX}."
+            f'site "{name_or_path}": not built in; use one of {", ".join(site_names())}, or the path of a GeoJSON '
+            f"file that ends in {_SUFFIX}"
         )
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SiteError(f"The site file {name_or_path} cannot be read ({reason}): {remedy}.") from error
+        raise SiteError(f"{name_or_path}: this site file cannot be read ({reason}); {remedy}") from error
     return read_site(raw, name_or_path)
 
 

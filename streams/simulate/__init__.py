@@ -1,1 +1,1 @@
-"""A simulated city, and real gunshots brought in."""
+"""Simulated cities with known truth, for demos, tests, calibration and benchmarks."""

@@ -1,4 +1,4 @@
-"""The cars of a simulated city: whose plates they bear, where they are from and what they look like."""
+"""The cars of a simulated city: plates, home states, makes, models and colours."""
 
 from __future__ import annotations
 
@@ -31,31 +31,32 @@ COLOURS: Final = ("black", "white", "grey", "silver", "blue", "red", "green")
 
 
 def cars(site: Site, plan: CityPlan) -> tuple[list[Car], list[Car]]:
-    """Return the cars that will be stolen, and the others.
+    """Return the cars that will be stolen, and all other cars.
 
-    Some of the others, as many as the plan has twins, bear a plate that a camera may take for a stolen car's.
+    Some of the others are twins: a camera can mistake their plates for those of stolen cars. The
+    plan sets how many there are.
 
-    Raises ValueError for a site whose time zone has no home region where the plan has none, and for more cars
-    than there are invented plates.
+    Raises ValueError if neither the plan nor the site's time zone gives a home region, or if the
+    plan has more cars than there are invented plates.
     """
     rng = random.Random(f"{plan.seed}/cars")
     home = plan.region or _HOME_REGION.get(site.time_zone)
     if home is None:
-        raise ValueError(f"No home region is known for the time zone {site.time_zone}: set the plan's region.")
-    abroad = _NEIGHBOURS.get(home, (home,))
+        raise ValueError(f"time zone {site.time_zone}: has no known home region; set the plan's region")
+    neighbours = _NEIGHBOURS.get(home, (home,))
     this_year = datetime.fromtimestamp(plan.begin_ms / 1000, UTC).year
-    made = []
+    all_cars = []
     for plate in invented_plates(plan.stolen_cars + plan.ordinary_cars, rng):
-        region = home if rng.random() < _HOME_SHARE else rng.choice(abroad)
+        region = home if rng.random() < _HOME_SHARE else rng.choice(neighbours)
         make, model = rng.choice(_MODELS)
         year = this_year - rng.randrange(18)
-        made.append(Car(plate, plate_key(plate), region, make, model, rng.choice(COLOURS), year))
-    stolen, ordinary = made[: plan.stolen_cars], made[plan.stolen_cars :]
+        all_cars.append(Car(plate, plate_key(plate), region, make, model, rng.choice(COLOURS), year))
+    stolen, ordinary = all_cars[: plan.stolen_cars], all_cars[plan.stolen_cars :]
     return stolen, _with_twins(stolen, ordinary, plan)
 
 
 def _with_twins(stolen: list[Car], ordinary: list[Car], plan: CityPlan) -> list[Car]:
-    """Give some ordinary cars the plates that stolen ones are mistaken for, no two of them the same."""
+    """Give some ordinary cars distinct plates that a camera can mistake for stolen ones."""
     if not stolen:
         return ordinary
     rng = random.Random(f"{plan.seed}/twins")

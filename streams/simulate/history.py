@@ -1,7 +1,8 @@
-"""Invented shots of the year before a simulated evening, so that its counters have something to compare with.
+"""Invented shots of the year before a simulated evening, so that its counters have a comparison.
 
-What they add up to is real: Hartford counted 117 shootings by some day of one year and 180 by the same day of the next,
-63 more (+54 %). Each of the shots, its time and its place, is invented, and its source says so.
+The year-to-date totals are real: Hartford counted 117 shootings by some day of one year and 180 by
+the same day of the next, 63 more (+54 %). Time and location of each shot are invented, and its
+``source`` field says so.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from streams.core.events import SHOTS
 from streams.core.site import Site
+from streams.core.topics import SHOTS
 from streams.simulate.city import SimulatedRecord
-from streams.simulate.rhythm import SHOOTING, moments_between
-from streams.simulate.shots import Places
+from streams.simulate.hourly import SHOOTING, random_times_between
+from streams.simulate.shots import RandomLocations
 
-BY_THIS_DATE_LAST_YEAR: Final = 117
-BY_THIS_DATE_NOW: Final = 180
+LAST_YEAR_TO_DATE: Final = 117
+THIS_YEAR_TO_DATE: Final = 180
 SOURCE: Final = "invented"
 _REVIEWED_AFTER_MS: Final = 60_000
 
@@ -27,39 +28,40 @@ _REVIEWED_AFTER_MS: Final = 60_000
 def history(site: Site, evening: Sequence[SimulatedRecord], seed: int) -> list[SimulatedRecord]:
     """Return shots from 1 January of last year to the day before the evening, by stamp.
 
-    With those of the evening that are not dismissed they are 180 this year, and 117 by the same date last year; the
-    rest of last year goes on at its own pace.
+    Together with the evening's shots that are not dismissed in the end, they add up to 180 this
+    year, against 117 up to the same date last year. The rest of last year continues at that year's
+    rate.
     """
-    clock = ZoneInfo(site.time_zone)
-    today = datetime.fromtimestamp(evening[0].stamp_ms / 1000, clock).replace(hour=0, minute=0, second=0, microsecond=0)
+    zone = ZoneInfo(site.time_zone)
+    today = datetime.fromtimestamp(evening[0].stamp_ms / 1000, zone).replace(hour=0, minute=0, second=0, microsecond=0)
     new_year, year_ago = today.replace(month=1, day=1), today.replace(year=today.year - 1) + timedelta(days=1)
     last_new_year = new_year.replace(year=today.year - 1)
-    then_days = (year_ago.date() - last_new_year.date()).days
-    rest = round(BY_THIS_DATE_LAST_YEAR / then_days * (new_year.date() - year_ago.date()).days)
+    days_to_date = (year_ago.date() - last_new_year.date()).days
+    rest_of_last_year = round(LAST_YEAR_TO_DATE / days_to_date * (new_year.date() - year_ago.date()).days)
     spans = (
-        (last_new_year, year_ago, BY_THIS_DATE_LAST_YEAR),
-        (year_ago, new_year, rest),
-        (new_year, today, max(0, BY_THIS_DATE_NOW - _counting(evening))),
+        (last_new_year, year_ago, LAST_YEAR_TO_DATE),
+        (year_ago, new_year, rest_of_last_year),
+        (new_year, today, max(0, THIS_YEAR_TO_DATE - _not_dismissed(evening))),
     )
     rng = random.Random(f"{seed}/history")
-    times = [
+    times_ms = [
         at_ms
-        for begin, end, many in spans
-        for at_ms in moments_between(site, _ms(begin), _ms(end), many, SHOOTING, rng)
+        for begin, end, count in spans
+        for at_ms in random_times_between(site, _ms(begin), _ms(end), count, SHOOTING, rng)
     ]
-    return list(_records(site, times, random.Random(f"{seed}/history places")))
+    return list(_records(site, times_ms, random.Random(f"{seed}/history places")))
 
 
-def _counting(evening: Sequence[SimulatedRecord]) -> int:
-    """How many shots of the evening count in the end: the last revision says whether it was dismissed."""
-    last = {record.key: record.value["status"] for record in evening if record.topic == SHOTS}
-    return sum(status != "dismissed" for status in last.values())
+def _not_dismissed(evening: Sequence[SimulatedRecord]) -> int:
+    """Count the evening's shots whose last revision is not dismissed."""
+    status = {record.key: record.value["status"] for record in evening if record.topic == SHOTS}
+    return sum(last != "dismissed" for last in status.values())
 
 
-def _records(site: Site, times: Sequence[int], rng: random.Random) -> Iterator[SimulatedRecord]:
-    places = Places(site, rng)
-    for number, at_ms in enumerate(times, start=1):
-        lat, lon = places.hot()
+def _records(site: Site, times_ms: Sequence[int], rng: random.Random) -> Iterator[SimulatedRecord]:
+    locations = RandomLocations(site, rng)
+    for number, at_ms in enumerate(times_ms, start=1):
+        lat, lon = locations.near_hotspots()
         value: dict[str, Any] = {
             "alert_id": f"SIM-H{number:06d}",
             "status": "confirmed",

@@ -1,4 +1,4 @@
-"""The plan of a simulated city: how much of everything, and which faults, each a number with a meaning."""
+"""The parameters of a simulated city: event rates, delays and fault rates."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ Amount = Annotated[float, Meta(ge=0)]
 
 
 class CityPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens in the city, from ``begin_ms`` on, for ``duration_ms``; ValueError where a number cannot be.
+    """The parameters of a city simulated from ``begin_ms`` for ``duration_ms``.
 
     Shares are 0 to 1. Names ending in ``_median_h`` are medians, in hours, of log-normal delays.
+    Raises ValueError for a value out of range.
     """
 
     begin_ms: int
     duration_ms: Annotated[int, Meta(gt=0)]
     seed: int = 1
     region: str | None = None
-    """Where most plates are from, such as ``US-CT``; None: the home of the site's time zone."""
+    """Home region of most plates, such as ``US-CT``; None: that of the site's time zone."""
 
     shots_per_day: Amount = 2.0
     following_share: Share = FOLLOWING_SHARE
-    """Share of the shots that are heard seconds or minutes after another, close to it: the same shooting."""
+    """Share of alerts that follow another one closely in time and space: the same shooting."""
     dismissed_share: Share = 0.15
     reclassified_share: Share = 0.1
     linked_share: Share = 0.3
-    """Share of the shootings to or from which a stolen car drives, if there is one to drive at the time."""
+    """Share of shootings that a stolen car drives to or from, provided one is available then."""
 
     stolen_cars: Count = 20
     recovered_share: Share = 0.5
@@ -40,40 +41,46 @@ class CityPlan(msgspec.Struct, frozen=True, kw_only=True):
     plate_corrected_share: Share = 0.05
     theft_time_unknown_share: Share = 0.15
     report_delay_median_h: Annotated[float, Meta(gt=0)] = 0.5
-    """From when a car is found gone to the report; how long until it is found gone is as in real records."""
+    """From discovery of the theft to the report. The time to discovery follows real records."""
     kept_median_h: Annotated[float, Meta(gt=0)] = 30.0
     """How long a stolen car is driven before it is abandoned."""
     chance_reads_per_stolen_car_day: Amount = 4.0
     owner_reads_per_day: Amount = 1.5
-    """How often a car that was given back, or never stolen, passes a ramp with its owner, listed or not."""
+    """How often a returned or never stolen car passes a ramp with its owner, listed or not."""
     list_refresh_h: Amount = 12.0
-    """The list that cameras are matched against is a copy, made so often; 0: every change is there at once."""
+    """Interval between copies of the stolen-vehicle list; 0: changes apply at once."""
     still_listed_share: Share = 0.03
-    """Share of the cars given back of which the list never hears."""
+    """Share of recovered cars that are never removed from the list."""
 
     background_reads_per_minute: Amount = 60.0
-    """On average over the whole time (more by day, fewer by night), before some are missed and some repeated."""
+    """Average over the whole plan (more by day, fewer by night), before misses and duplicates."""
     ordinary_cars: Annotated[int, Meta(gt=0)] = 50_000
     twins_per_stolen_car: Amount = 0.15
-    """Ordinary cars whose plate a camera may take for a stolen car's: one character differs, of the same class. As many
-    as these, with the owners, make about a fifth of the hits wrong ones; in life 5 to 35 % are."""
+    """Ordinary cars whose plates differ from a stolen car's in one lookalike character.
+
+    With this default, twins and owners' trips make about a fifth of the hits wrong; in reality 5 to
+    35 % are.
+    """
 
     miss_share: Share = 0.1
     misread_share: Share = 0.03
     misread_lookalike_share: Share = 0.7
-    """Share of the misreads that mistake one character for one of its class (O for 0, B for 8)."""
+    """Share of misreads that confuse one character with a lookalike (O for 0, B for 8)."""
     region_unknown_share: Share = 0.1
     low_confidence_share: Share = 0.03
     make_unknown_share: Share = 0.1
-    """Share of the reads without make and colour."""
+    """Share of reads without make and colour."""
     make_wrong_share: Share = 0.05
     colour_wrong_share: Share = 0.12
     clock_off_share: Share = 0.03
-    """Share of the cameras whose clocks are off, each by as much at all times."""
+    """Share of cameras with a wrong clock, each by a constant offset."""
     clock_off_max_s: Amount = 90.0
-    """Ahead or behind, at most; reads more than two minutes ahead are refused (JOIN.md, Refused)."""
+    """Greatest offset, ahead or behind.
+
+    Reads more than two minutes ahead are dead-lettered (``streams/core/JOIN.md``).
+    """
     late_share: Share = 0.005
-    """Share of the reads that arrive minutes late."""
+    """Share of reads that arrive 2 to 40 minutes late."""
     duplicate_share: Share = 0.01
 
     def __post_init__(self) -> None:
@@ -82,15 +89,15 @@ class CityPlan(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 msgspec.convert(value, field.type)
             except msgspec.ValidationError as error:
-                raise ValueError(f"The city cannot have {field.name} = {value!r}: {error}; change it.") from None
+                raise ValueError(f"{field.name}={value!r}: {error}; change this number of the city's plan") from None
 
     @property
     def end_ms(self) -> int:
-        """The log ends before this moment."""
+        """End of the plan, exclusive."""
         return self.begin_ms + self.duration_ms
 
     def without_faults(self) -> CityPlan:
-        """Return the same plan with cameras and lists that never err; dismissed shots stay as they are."""
+        """Return the same plan with faultless cameras and lists; dismissed shots are unaffected."""
         return msgspec.structs.replace(self, **dict.fromkeys(FAULTS, 0.0))
 
 
@@ -112,4 +119,4 @@ FAULTS: Final = (
     "colour_wrong_share",
     "clock_off_share",
 )
-"""The plan's switches: each is off at 0."""
+"""The parameters that model faults; 0 turns a fault off."""

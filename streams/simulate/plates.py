@@ -1,8 +1,8 @@
-"""Invented plates, and the mistakes that cameras and lists make in them.
+"""Invented plates, camera misreads and typing errors.
 
-No plate here is anybody's. Each is two letters, one of them X or Q and the other from J K Q V W X Y, then five
-digits, drawn at random: it looks like a plate to every check, and like an invented one to people. Where some state has
-issued one of them, that is chance, and nothing is known here about the car that bears it.
+No plate here is taken from a real car. Each has two letters, the first X or Q and the second from
+J K Q V W X Y, followed by five random digits. Such a plate passes every check, yet people recognise
+it as invented. If a state has issued one of them, that is a coincidence.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from typing import Final, NamedTuple
 
 from streams.core.site import Ramp
 
-# No pair twice the same letter: QQ00000 would fold to a row of zeros, which cameras write where they read nothing.
+# No pair repeats a letter: the confusion key of QQ00000 would be all zeros, which is what cameras
+# report when they read nothing.
 _PAIRS: Final = tuple(first + second for first in "XQ" for second in "JKQVWXY" if first != second)
 _SERIALS: Final = 100_000
 PLATES: Final = len(_PAIRS) * _SERIALS
-"""How many different plates can be invented; no two of them have one plate key."""
+"""Number of plates that can be invented, each with its own plate key."""
 
-# What each character is mistaken for within its class, the likelier the more often it stands there. Plausible from
-# their shapes; measured nowhere.
+# Lookalikes that each character is misread as. A repeated character is proportionally likelier. The
+# frequencies are guesses from the shapes, not measurements.
 _LOOKALIKES: Final = {
     "0": "OOODQ", "O": "000DQ", "D": "00OOQ", "Q": "000OOD",
     "1": "I", "I": "1", "2": "Z", "Z": "2", "5": "S", "S": "5", "8": "B", "B": "8", "6": "G", "G": "6",
 }  # fmt: skip
-# The same beyond its class: a 3 read as a 7, and a 7 as a 2, have each stopped an innocent driver.
+# The same for characters that are not lookalikes. A 3 read as a 7, and a 7 read as a 2, have each
+# led to the stop of an innocent driver.
 _OTHERS: Final = {
     "0": "88C6U9", "1": "77LT4J", "2": "777731", "3": "88879B5", "4": "AA1H9", "5": "66369", "6": "8850C",
     "7": "1122TY", "8": "3336690", "9": "8834PQ", "A": "44RH", "B": "33ER6", "C": "GG0O", "D": "BBP", "E": "FFFB8",
@@ -47,7 +49,10 @@ class Car(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """What really happened: a car passed a ramp; ``drive`` is the number of the drive that it was part of, or -1."""
+    """Ground truth: a car passed a ramp.
+
+    ``drive`` is the index of the linked drive that the passage belongs to, or -1.
+    """
 
     at_ms: int
     car: Car
@@ -56,30 +61,34 @@ class Passage(NamedTuple):
 
 
 def invented_plates(count: int, rng: random.Random) -> list[str]:
-    """Return ``count`` different plates with different plate keys; ValueError where there are not as many."""
+    """Return ``count`` plates with distinct plate keys.
+
+    Raises ValueError for a count above `PLATES`.
+    """
     if count > PLATES:
-        raise ValueError(f"{count} cars need a plate each and only {PLATES} can be invented: simulate fewer cars.")
+        raise ValueError(f"{count} cars: expected at most {PLATES}, the number of invented plates; simulate fewer cars")
     return [f"{_PAIRS[number // _SERIALS]}{number % _SERIALS:05d}" for number in rng.sample(range(PLATES), count)]
 
 
-def misread(plate: str, confusable_share: float, rng: random.Random) -> str:
-    """Return the plate with one character wrong: a lookalike in ``confusable_share`` of the cases, else any other.
+def misread(plate: str, lookalike_share: float, rng: random.Random) -> str:
+    """Return the plate with one character misread.
 
-    A plate without a confusable character has no lookalike, and is misread as any other.
+    The error is a lookalike with probability ``lookalike_share``, provided that the plate has a
+    character with lookalikes.
     """
-    places = [place for place, character in enumerate(plate) if character in _LOOKALIKES]
-    if places and rng.random() < confusable_share:
-        place = rng.choice(places)
-        return _with(plate, place, rng.choice(_LOOKALIKES[plate[place]]))
-    place = rng.randrange(len(plate))
-    return _with(plate, place, rng.choice(_OTHERS[plate[place]]))
+    positions = [position for position, character in enumerate(plate) if character in _LOOKALIKES]
+    if positions and rng.random() < lookalike_share:
+        position = rng.choice(positions)
+        return _with(plate, position, rng.choice(_LOOKALIKES[plate[position]]))
+    position = rng.randrange(len(plate))
+    return _with(plate, position, rng.choice(_OTHERS[plate[position]]))
 
 
 def mistyped(plate: str, rng: random.Random) -> str:
-    """Return the plate with one of its digits replaced by another, so that its plate key differs."""
-    place = rng.choice([place for place, character in enumerate(plate) if character.isdigit()])
-    return _with(plate, place, rng.choice([digit for digit in "0123456789" if digit != plate[place]]))
+    """Return the plate with one digit replaced by another digit, so that its plate key differs."""
+    position = rng.choice([position for position, character in enumerate(plate) if character.isdigit()])
+    return _with(plate, position, rng.choice([digit for digit in "0123456789" if digit != plate[position]]))
 
 
-def _with(plate: str, place: int, character: str) -> str:
-    return plate[:place] + character + plate[place + 1 :]
+def _with(plate: str, position: int, character: str) -> str:
+    return plate[:position] + character + plate[position + 1 :]

@@ -1,6 +1,6 @@
-"""What there is to play: a simulated evening, or real gunshots with simulated cars around them.
+"""Scenarios to play: a simulated evening, simulated days, or real gunshots with simulated cars.
 
-A scene says on its first line what in it is real and what is not. The same arguments give the same scene, to the byte.
+Every scenario states which parts of it are real. The same arguments give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import msgspec
 
 from streams.core.counters.rules import CounterRules
 from streams.core.errors import RampwatchError
-from streams.core.events import SHOTS
 from streams.core.site import Site
+from streams.core.topics import SHOTS
 from streams.importers.kansas_city import load_activations
 from streams.resources.paths import resource_path
 from streams.simulate.city import City, SimulatedRecord, simulate
@@ -26,18 +26,19 @@ from streams.simulate.plan import CityPlan
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
 _EVENING: Final = (2026, 6, 5, 18)
-"""A Friday, 18:00 local time, to midnight."""
+"""A Friday, 18:00 local time."""
 _LEAD_MS: Final = 120_000
-_BACKGROUND_READS_MAX: Final = 200_000
-"""Around real shots, over the whole time: years of them would take hours to simulate."""
-_WITH_HISTORY: Final = "hartford"
+_MAX_BACKGROUND_READS: Final = 200_000
+"""Upper limit around real shots: a full load over years would take hours to simulate."""
+_SITE_WITH_HISTORY: Final = "hartford"
 _WEEK: Final = "kansas-city-week.csv"
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """A city to play; ``about`` says in a sentence what is real in it.
+    """A city to play.
 
-    ``history``: shots from before it, by stamp, for the counters to compare with.
+    ``about``: one sentence on which parts of it are real. ``history``: earlier shots, by stamp, for
+    the counters to compare with.
     """
 
     site: Site
@@ -46,15 +47,15 @@ class Scenario(msgspec.Struct, frozen=True):
     history: list[SimulatedRecord] = []
 
     @property
-    def lively_from_ms(self) -> int:
-        """When it becomes worth watching: a little before the first shooting that a stolen car drives to or from."""
+    def playback_from_ms(self) -> int:
+        """Start of the paced playback: two minutes before the first shooting linked to a car."""
         times = {r.value["alert_id"]: r.value["occurred_at_ms"] for r in self.city.records if r.topic == SHOTS}
         linked = [times[drive.alert_id] for drive in self.city.truth if drive.alert_id in times]
         return min(linked, default=self.city.records[0].stamp_ms) - _LEAD_MS
 
 
 def evening(site: Site, seed: int) -> Scenario:
-    """Return an evening of six hours, livelier than a real one, all of it simulated."""
+    """Return a simulated evening of six hours, with more events than a real one."""
     begin = datetime(*_EVENING, tzinfo=ZoneInfo(site.time_zone))
     plan = CityPlan(
         begin_ms=round(begin.timestamp() * 1000),
@@ -64,30 +65,35 @@ def evening(site: Site, seed: int) -> Scenario:
         linked_share=0.5,
         stolen_cars=24,
         background_reads_per_minute=40,
-        list_refresh_h=0,  # within one evening a list that is copied twice a day would hardly change
+        list_refresh_h=0,  # a list copied twice a day would hardly change within one evening
     )
     about = (
-        f"a simulated evening in {site.title or site.name} (seed {seed}), livelier than life: real neighbourhoods and "
-        "exits, but shots, cars and plates are invented"
+        f"a simulated evening in {site.title or site.name} (seed {seed}), busier than a real one: neighbourhoods and "
+        "exits are real; shots, cars and plates are invented"
     )
     city = simulate(site, plan)
-    return Scenario(site, city, about, history(site, city.records, seed) if site.name == _WITH_HISTORY else [])
+    return Scenario(site, city, about, history(site, city.records, seed) if site.name == _SITE_WITH_HISTORY else [])
 
 
 def days(site: Site, seed: int, number: int, begin: datetime) -> Scenario:
-    """Return so many simulated days of ordinary life from a local midnight on."""
+    """Return ``number`` simulated days with ordinary event rates, starting at a local midnight."""
     plan = CityPlan(begin_ms=round(begin.timestamp() * 1000), duration_ms=number * _DAY_MS, seed=seed)
-    return Scenario(site, simulate(site, plan), f"simulated: days of {site.name}: {number} (seed {seed})")
+    return Scenario(
+        site,
+        simulate(site, plan),
+        f"{number} simulated day{'s' * (number != 1)} in {site.title or site.name} (seed {seed})",
+    )
 
 
 def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -> Scenario:
-    """Return the real activations of a file with simulated cars around them; at most so many days of them.
+    """Return the real activations of a file with simulated cars around them.
 
-    Raises `RampwatchError` where the file is no list of activations, or holds none.
+    ``number`` limits them to that many days. Raises `RampwatchError` if the file is not a list of
+    activations or has no valid row.
     """
     activations = load_activations(file)
     if not activations.alerts:
-        raise RampwatchError(f"{file}: holds no activation that can be used, of {activations.rows} rows")
+        raise RampwatchError(f"{file}: none of its {activations.rows} rows is a valid activation; choose another file")
     times = [_at_ms(alert) for alert in activations.alerts]
     begin = _midnight(times[0], site)
     end_ms = max(times) + _HOUR_MS
@@ -100,19 +106,23 @@ def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -
         duration_ms=end_ms - begin_ms,
         seed=seed,
         stolen_cars=8 * day_count,
-        background_reads_per_minute=min(10.0, _BACKGROUND_READS_MAX * 60_000 / (end_ms - begin_ms)),
+        background_reads_per_minute=min(10.0, _MAX_BACKGROUND_READS * 60_000 / (end_ms - begin_ms)),
     )
     shots = [alert for alert, at_ms in zip(activations.alerts, times, strict=True) if at_ms < end_ms]
-    accounted = f"{activations.rows} rows: {activations.imported} imported, {len(activations.refused)} refused"
+    row_counts = f"{activations.rows} rows: {activations.imported} imported, {len(activations.invalid_rows)} rejected"
     about = (
-        f"{len(shots)} real gunshots from {file.name} ({accounted}); "
-        f"the cars, plates and reads around them are simulated (seed {seed})"
+        f"{len(shots)} real gunshots from {file.name} ({row_counts}); "
+        f"cars, plates and reads are simulated (seed {seed})"
     )
     return Scenario(site, simulate(site, plan, shots), about)
 
 
 def default_scenario(site: Site, seed: int, shots: Path | None) -> Scenario:
-    """Return what the demo plays: the shots given, the week of real shots for Kansas City, an evening elsewhere."""
+    """Return the scenario of the demo.
+
+    It is around the shots of a file, if one is given. Otherwise it is a week of real shots for Kansas
+    City, and a simulated evening for any other site.
+    """
     if shots is not None:
         return around_shots(site, shots, seed)
     if site.name == "kansas-city":
@@ -121,19 +131,19 @@ def default_scenario(site: Site, seed: int, shots: Path | None) -> Scenario:
 
 
 def rows(scenario: Scenario) -> Iterator[tuple[str, int, str, bytes]]:
-    """Hand out a scene's records: topic, stamp, key and value, in the order of their stamps."""
+    """Yield the topic, stamp, key and value of each record, by stamp."""
     for record in scenario.city.records:
         yield record.topic, record.stamp_ms, record.key, msgspec.json.encode(record.value)
 
 
 def history_rows(scenario: Scenario) -> Iterator[tuple[str, int, str, bytes]]:
-    """Hand out the records of a scene's history as `rows` does: all of them come before the scene's own."""
+    """Yield the records of the history as `rows` does; all are earlier than those of `rows`."""
     for record in scenario.history:
         yield record.topic, record.stamp_ms, record.key, msgspec.json.encode(record.value)
 
 
-def counted_in(scenario: Scenario, rules: CounterRules) -> CounterRules:
-    """Return rules by which nothing is compared with a time that the scene tells nothing of."""
+def counter_rules_for(scenario: Scenario, rules: CounterRules) -> CounterRules:
+    """Return rules that compare no counter with a period outside the scenario."""
     zone = ZoneInfo(scenario.site.time_zone)
     first = datetime.fromtimestamp(scenario.city.records[0].stamp_ms / 1000, zone).date()
     return msgspec.structs.replace(
@@ -145,13 +155,13 @@ def counted_in(scenario: Scenario, rules: CounterRules) -> CounterRules:
 
 
 def local_midnight(site: Site, date: str) -> datetime:
-    """Return the beginning of a local date; raises `RampwatchError` where it is none."""
+    """Return the midnight that begins a local date; raises `RampwatchError` for an invalid date."""
     try:
         day = datetime.strptime(date, "%Y-%m-%d")
         if not 1970 < day.year < 2100:
             raise ValueError
     except ValueError:
-        raise RampwatchError(f"{date!r} is no date from 1971 to 2099; write one like 2026-06-05") from None
+        raise RampwatchError(f"{date!r}: expected a date from 1971 to 2099, such as 2026-06-05") from None
     return day.replace(tzinfo=ZoneInfo(site.time_zone))
 
 

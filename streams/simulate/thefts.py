@@ -1,4 +1,4 @@
-"""Thefts: when a car is taken, found gone, reported and listed, and how the list hears that it was found."""
+"""Simulated thefts: when a car is taken, missed, reported, listed and taken off the list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from streams.core.plates import confusion_key
-from streams.simulate.observed import THEFT_WINDOW_MIN, drawn
+from streams.simulate.observed import THEFT_WINDOW_MIN, sample_quantiles
 from streams.simulate.plan import CityPlan
 from streams.simulate.plates import Car, mistyped
 
@@ -17,16 +17,18 @@ _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 60 * _MINUTE_MS
 
 STOLEN_BEFORE_MS: Final = 36 * _HOUR_MS
-"""The first cars are stolen this long before the log begins: the list is not empty then."""
+"""The first thefts are this long before the plan begins, so that the list is not empty then."""
 _WINDOW_STEP: Final = 0.025
+"""Probability between neighbouring quantiles of `THEFT_WINDOW_MIN`."""
 
 
 class Theft(msgspec.Struct, frozen=True, kw_only=True):
-    """The story of a stolen car; ``lat``, ``lon``: where it stood.
+    """A stolen car, from the theft to the end of its listing.
 
-    ``last_seen_ms`` is when its owner last saw it, as the report says, None if it says nothing; ``entered_plate`` is
-    what the list said first, right or wrong, and ``corrected_at_ms`` when that was put right; ``still_listed``: nobody
-    tells the list that the car was given back.
+    ``lat``, ``lon``: where it was stolen. ``last_seen_ms``: when its owner last saw it according to
+    the report; None if the report does not give a time. ``entered_plate``: the plate first listed,
+    right or wrong; a wrong one is corrected at ``corrected_at_ms``. ``still_listed``: the listing
+    stays active although the car was recovered.
     """
 
     hit_id: str
@@ -47,68 +49,77 @@ class Theft(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def with_owner_from_ms(self) -> int | None:
-        """When its owner drives it again, whatever the list says; None if never."""
+        """When its owner drives it again, whether listed or not; None if never."""
         return {"missing": None, "recovered": self.closed_at_ms, "cancelled": self.reported_at_ms}[self.fate]
 
     def drivable_at(self, at_ms: int) -> bool:
-        """Whether it is with those who took it an hour before and after a moment; a withdrawn theft was none."""
+        """Whether the thief has the car from an hour before to an hour after.
+
+        Never if the report is withdrawn.
+        """
         if self.fate == "cancelled":
             return False
         return self.stolen_at_ms + _HOUR_MS <= at_ms <= self.abandoned_at_ms - _HOUR_MS
 
 
-def theft(number: int, car: Car, place: tuple[float, float], plan: CityPlan, rng: random.Random) -> Theft:
-    """Return the story of the ``number``-th stolen car; which faults are on changes no draw."""
+def simulated_theft(number: int, car: Car, location: tuple[float, float], plan: CityPlan, rng: random.Random) -> Theft:
+    """Return the theft of the ``number``-th stolen car.
+
+    Enabling a fault does not change how often ``rng`` is called.
+    """
     stolen_at_ms = rng.randrange(plan.begin_ms - STOLEN_BEFORE_MS, plan.end_ms)
     abandoned_at_ms = stolen_at_ms + _delay_ms(plan.kept_median_h, 0.8, rng)
-    # it was taken at some moment between when it was last seen and when it was found gone
-    unnoticed_ms = round(_MINUTE_MS * drawn(THEFT_WINDOW_MIN, rng, _WINDOW_STEP))
+    # The theft happens at some time between the owner's last sight of the car and the discovery.
+    unnoticed_ms = round(_MINUTE_MS * sample_quantiles(THEFT_WINDOW_MIN, rng, _WINDOW_STEP))
     last_seen_ms = stolen_at_ms - round(unnoticed_ms * rng.random())
     reported_at_ms = last_seen_ms + unnoticed_ms + _delay_ms(plan.report_delay_median_h, 1.0, rng)
     entered_at_ms = reported_at_ms + rng.randrange(2 * _MINUTE_MS, 30 * _MINUTE_MS)
     corrected_at_ms = entered_at_ms + _delay_ms(1.5, 0.8, rng)
     recovered_at_ms = max(abandoned_at_ms, corrected_at_ms) + _delay_ms(8.0, 1.0, rng)
     withdrawn_at_ms = corrected_at_ms + _delay_ms(5.0, 1.0, rng)
-    lot, unknown, wrong, forgotten = (rng.random() for _ in range(4))
+    fate_draw, unknown_draw, wrong_draw, stale_draw = (rng.random() for _ in range(4))
     fate: Literal["missing", "recovered", "cancelled"] = "missing"
-    if lot < plan.cancelled_share:
+    if fate_draw < plan.cancelled_share:
         fate = "cancelled"
-    elif lot > 1 - plan.recovered_share:
+    elif fate_draw > 1 - plan.recovered_share:
         fate = "recovered"
-    mistaken = mistyped(car.plate, rng)
+    mistyped_plate = mistyped(car.plate, rng)
     return Theft(
         hit_id=f"SIM-V{number:07d}",
         oca=f"SIM-{number:07d}",
         car=car,
-        lat=place[0],
-        lon=place[1],
+        lat=location[0],
+        lon=location[1],
         stolen_at_ms=stolen_at_ms,
         abandoned_at_ms=abandoned_at_ms,
-        last_seen_ms=None if unknown < plan.theft_time_unknown_share else last_seen_ms,
+        last_seen_ms=None if unknown_draw < plan.theft_time_unknown_share else last_seen_ms,
         reported_at_ms=reported_at_ms,
         entered_at_ms=entered_at_ms,
-        entered_plate=mistaken if wrong < plan.plate_corrected_share else car.plate,
+        entered_plate=mistyped_plate if wrong_draw < plan.plate_corrected_share else car.plate,
         corrected_at_ms=corrected_at_ms,
         fate=fate,
         closed_at_ms=withdrawn_at_ms if fate == "cancelled" else recovered_at_ms,
-        still_listed=forgotten < plan.still_listed_share,
+        still_listed=stale_draw < plan.still_listed_share,
     )
 
 
-def listing(theft: Theft, plan: CityPlan, rng: random.Random) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Yield stamp in ms, plate key and value of each revision of a listing, in order.
+def listing_records(theft: Theft, plan: CityPlan, rng: random.Random) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Yield the stamp in ms, plate key and value of each revision of a listing, in order.
 
-    What the list said before the log begins is stamped as it begins; later changes come with the next copy of it that
-    is made. A wrong plate is cancelled under its own key
-    before the right one is listed (JOIN.md, a corrected plate).
+    Entries from before the plan are stamped at its beginning. Later changes arrive with the next
+    copy of the list. A wrong plate is cancelled under its own key before the right one is listed
+    (``streams/core/JOIN.md``).
     """
-    right = theft.car.plate
+    true_plate = theft.car.plate
     steps = [(theft.entered_at_ms, theft.entered_plate, "active")]
-    if theft.entered_plate != right:
-        steps += [(theft.corrected_at_ms, theft.entered_plate, "cancelled"), (theft.corrected_at_ms, right, "active")]
+    if theft.entered_plate != true_plate:
+        steps += [
+            (theft.corrected_at_ms, theft.entered_plate, "cancelled"),
+            (theft.corrected_at_ms, true_plate, "active"),
+        ]
     if theft.fate != "missing" and not (theft.fate == "recovered" and theft.still_listed):
-        # Those who found it tell the list later: recovered cars stay listed for hours.
-        steps.append((theft.closed_at_ms + _delay_ms(2.0, 0.6, rng), right, theft.fate))
+        # Listings are closed some time after the recovery: recovered cars stay listed for hours.
+        steps.append((theft.closed_at_ms + _delay_ms(2.0, 0.6, rng), true_plate, theft.fate))
     stamp_ms = plan.begin_ms
     for revision, (changed_at_ms, plate, status) in enumerate(steps):
         updated_at_ms = _copied_ms(changed_at_ms, plan)
@@ -117,9 +128,9 @@ def listing(theft: Theft, plan: CityPlan, rng: random.Random) -> Iterator[tuple[
 
 
 def _copied_ms(changed_at_ms: int, plan: CityPlan) -> int:
-    """Return when the first copy of the list is made that has a change."""
-    every_ms = round(plan.list_refresh_h * _HOUR_MS)
-    return changed_at_ms if not every_ms else changed_at_ms + -(changed_at_ms - plan.begin_ms) % every_ms
+    """Return the time of the first copy of the list that includes a change."""
+    interval_ms = round(plan.list_refresh_h * _HOUR_MS)
+    return changed_at_ms if not interval_ms else changed_at_ms + -(changed_at_ms - plan.begin_ms) % interval_ms
 
 
 def _hit(theft: Theft, revision: int, updated_at_ms: int, plate: str, status: str) -> dict[str, Any]:
@@ -134,7 +145,7 @@ def _hit(theft: Theft, revision: int, updated_at_ms: int, plate: str, status: st
         "model": theft.car.model,
         "colour": theft.car.colour,
         "year": theft.car.year,
-        # No agency's: the field's form, and plainly nobody's number.
+        # Well-formed, but not the identifier of any agency.
         "ori": "ZZ0000001",
         "oca": theft.oca,
         "list_updated_at_ms": updated_at_ms,

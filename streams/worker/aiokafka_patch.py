@@ -1,7 +1,7 @@
-"""Records of the joined topics as aiokafka's parser makes them, without the copy of each that its consumers make.
+"""Makes aiokafka's consumers return the records of its parser, without copying each one first.
 
-The copy costs as much as decoding the record's JSON. What is left out of it nobody here asks for: topic and partition
-stand beside each batch. The setting ``plain_records`` switches this off.
+The copy costs as much as decoding the record's JSON. It adds only fields that rampwatch does not
+use: topic and partition are known for each batch. The setting ``plain_records`` turns this off.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from typing import Any, Final
 
 from aiokafka.consumer.fetcher import PartitionRecords
 
-_COPIED: Final = PartitionRecords._consumer_record
+_COPY: Final = PartitionRecords._consumer_record
 
 
-def take_plain(topics: Collection[str]) -> None:
-    """Hand out such records of these topics from now on, to all consumers of this process; of none, as aiokafka does.
+def use_plain_records(topics: Collection[str]) -> None:
+    """From now on, all consumers of this process return the parser's records for these topics.
 
-    They have ``offset``, ``timestamp``, ``key``, ``value`` and ``headers``.
+    They have ``offset``, ``timestamp``, ``key``, ``value`` and ``headers``. An empty collection
+    restores aiokafka's own method.
     """
     plain = frozenset(topics)
 
     def record_of(records: Any, tp: Any, record: Any) -> Any:  # noqa: ANN401 - aiokafka has no types
-        return record if tp.topic in plain else _COPIED(records, tp, record)
+        return record if tp.topic in plain else _COPY(records, tp, record)
 
-    PartitionRecords._consumer_record = record_of if plain else _COPIED
+    PartitionRecords._consumer_record = record_of if plain else _COPY

@@ -1,4 +1,4 @@
-"""A worker: the Faust app, put together, run until told to stop."""
+"""A worker: builds the Faust app, and runs it until it is stopped."""
 
 from __future__ import annotations
 
@@ -17,55 +17,54 @@ from typing import Final
 import faust
 from aiokafka.errors import KafkaError
 
-from streams.core.digest import answers_digest
+from streams.core.digest import results_digest
 from streams.core.errors import RampwatchError
-from streams.core.events import JOINED, TALLIES
 from streams.core.site import Site
+from streams.core.topics import JOINED, TALLIES
 from streams.kafka import permissions, topics
-from streams.kafka.connection import ANSWER_S_MAX, DENIED, answers, denied
+from streams.kafka.connection import ACCESS_ERRORS, RESPONSE_S_MAX, access_error_message, is_reachable
 from streams.resources.calibration import load_calibration
-from streams.settings import Settings, cautions
+from streams.settings import Settings, warnings
 from streams.worker.agents import declare_agents
-from streams.worker.aiokafka_patch import take_plain
+from streams.worker.aiokafka_patch import use_plain_records
 from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.batch_consumer import batch_transport
 from streams.worker.broadcast_reader import BroadcastReader
 from streams.worker.credentials import credentials
-from streams.worker.health import Pages, ProgressMonitor, serve
+from streams.worker.health import HealthPages, ProgressMonitor, serve
 from streams.worker.outputs import DEAD_LETTER_BYTES_MAX, Outputs
 from streams.worker.partition import Source
 from streams.worker.rebuild import Recovery
 from streams.worker.spike_counters import CounterService
 
 _GRACE_S = 20.0
-"""How long a stop may take; then the process ends itself, and its partitions are somebody else's."""
-_HUNG: Final = 70
-"""The exit code then."""
+"""How long a stop may take before the process exits and gives up its partitions."""
+_HARD_EXIT_CODE: Final = 70
 
 _POLL_RECORDS: Final = 5_000
-"""At a time: fewer cost speed, with more whoever waits for a shot waits longer. Some 50 ms of work."""
+"""Records per poll, about 50 ms of work: trades throughput for latency."""
 _FETCH_BYTES: Final = 4 * 2**20
 _COLLECT_AFTER: Final = (100_000, 50, 50)
 _POLL_S_MAX: Final = 10 * 365 * 86_400.0
-"""Never: who has nothing to read, as a spare worker, would leave the group and not come back. A worker that hangs is
-found by its pulse."""
+"""Ten years: a worker with nothing to read, such as a spare, would otherwise leave the group and
+not rejoin. `ProgressMonitor` detects a worker that hangs."""
 _SEND_S_MAX: Final = 30.0
-"""Then what could not be sent is sent again, and said; Faust waits in silence for twenty minutes."""
+"""After that a send is retried and logged; Faust's default waits silently for twenty minutes."""
 
 log = logging.getLogger("rampwatch.worker")
 
 
 class WorkerError(RampwatchError):
-    """A worker that cannot start; the message says what to do."""
+    """A worker that cannot start or go on; the message says why and what to do."""
 
 
 def build(
-    settings: Settings, site: Site, shared: Sequence[Source], data: str, progress: ProgressMonitor
+    settings: Settings, site: Site, broadcast_sources: Sequence[Source], data: str, progress: ProgressMonitor
 ) -> tuple[faust.App, AssignedPartitions]:
-    """Return the Faust app of a worker and what it joins with; call it inside the running loop.
+    """Return the Faust app of a worker and its partitions; call it inside the running loop.
 
-    ``shared``: the partitions of the broadcast topics; ``data``: an empty folder of its own; ``progress``: told
-    of progress.
+    ``broadcast_sources``: the partitions of the broadcast topics. ``data``: an empty folder for
+    Faust. ``progress``: is marked whenever the worker makes progress.
     """
     app = faust.App(
         settings.prefix + settings.group,
@@ -92,62 +91,66 @@ def build(
         autodiscover=False,
     )
     calibration = load_calibration()
-    outputs = Outputs(app, settings, answers_digest(site, settings.join, calibration), progress)
-    partitions = AssignedPartitions(site, settings.join, calibration, outputs, shared, settings.partitions)
+    outputs = Outputs(app, settings, results_digest(site, settings.join, calibration), progress)
+    partitions = AssignedPartitions(site, settings.join, calibration, outputs, broadcast_sources, settings.partitions)
     names = [settings.prefix + topic for topic in JOINED]
-    counting = CounterService(settings, site, outputs.headers)
-    take_plain(names if settings.plain_records else ())
+    counters = CounterService(settings, site, outputs.headers)
+    use_plain_records(names if settings.plain_records else ())
     recovery = Recovery(settings, partitions, outputs.headers, progress)
-    # before the first agent is declared: declaring one builds the transport
-    app.transport = batch_transport(app, names, settings.prefix, partitions, recovery, counting, progress)
+    # Set before the first agent is declared, because declaring one creates the transport.
+    app.transport = batch_transport(app, names, settings.prefix, partitions, recovery, counters, progress)
     reader = BroadcastReader(settings, partitions, progress, loop=app.loop, beacon=app.beacon)
-    app.service(_given(reader))
+    app.service(_class_for(reader))
     for name in (*names, settings.prefix + TALLIES):
         app.topics.add(app.topic(name, value_type=bytes, value_serializer="raw"))
-    declare_agents(app, settings.prefix, partitions.intake, site, reader, outputs)
+    declare_agents(app, settings.prefix, reader, outputs)
     app.finalize()
     return app, partitions
 
 
-def _given(service: BroadcastReader) -> type[BroadcastReader]:
-    """A class, as Faust wants one, that makes the service that is there already."""
+def _class_for(service: BroadcastReader) -> type[BroadcastReader]:
+    """Return a class whose only instance is ``service``: Faust takes classes, not services."""
 
-    class Given(BroadcastReader):
+    class Existing(BroadcastReader):
         def __new__(cls, *args: object, **kwargs: object) -> BroadcastReader:
             return service
 
-    return Given
+    return Existing
 
 
 async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None:
-    """Run a worker until SIGINT or SIGTERM; raises `WorkerError`, `BrokerError` where it cannot start.
+    """Run a worker until SIGINT or SIGTERM.
 
-    ``ready`` is called when the worker has taken over its first share of the partitions.
+    Raises `WorkerError`, or `BrokerError` if it cannot start.
+
+    ``ready`` is called when the first assignment of partitions is taken over.
     """
-    for caution in cautions(settings):
-        log.warning(caution)
+    for warning in warnings(settings):
+        log.warning(warning)
     if lacking := await permissions.missing(settings, "worker"):
-        raise WorkerError("the broker does not permit what a worker does:\n  " + "\n  ".join(lacking))
-    faults = await topics.check(settings)
-    if faults:
-        raise WorkerError("the topics are not as a worker needs them:\n  " + "\n  ".join(faults))
-    # what a worker keeps has no cycles: looking for some, as often as Python does by itself, costs a third of its time
+        raise WorkerError("this user lacks rights that a worker needs:\n  " + "\n  ".join(lacking))
+    if problems := await topics.check(settings):
+        raise WorkerError("the topics are not as a worker needs them:\n  " + "\n  ".join(problems))
+    # A worker's state has no reference cycles. Collecting as often as Python's default does takes a
+    # third of the worker's time.
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
     with tempfile.TemporaryDirectory(prefix="rampwatch-") as data:
         progress = ProgressMonitor(settings.stalled_after_ms)
         app, partitions = build(settings, site, await topics.broadcast_sources(settings), data, progress)
-        _end_hard_where_hung(progress)
+        _start_watchdog(progress)
         if settings.metrics_port:
-            _serve(settings, Pages(progress, lambda: partitions.is_ready))
+            _serve(settings, HealthPages(progress, lambda: partitions.is_ready))
         error = await _work(app, settings, partitions, progress, ready)
         is_stalled = progress.is_stalled
-        _end_hard_after(_GRACE_S)
+        _exit_hard_after(_GRACE_S)
         await app.stop()
     if error is not None:
         raise WorkerError(_why(settings, error))
     if is_stalled:
-        raise WorkerError(f"no progress in {progress.age_s:.0f} s though there is work; the partitions go to another")
+        raise WorkerError(
+            f"no progress for {progress.age_s:.0f} s although there is work; another worker takes the partitions"
+        )
 
 
 async def _work(
@@ -157,11 +160,11 @@ async def _work(
     progress: ProgressMonitor,
     ready: Callable[[], None],
 ) -> BaseException | None:
-    """Work until a signal comes, until nothing moves any more, or until something breaks: that is returned."""
+    """Run until a signal, a stall or a crash; return the error of a crash."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # a start may hang as well, where the broker goes away meanwhile
+    # The start may hang as well, if the broker goes away meanwhile.
     starting = asyncio.ensure_future(app.start())
     ends = {asyncio.ensure_future(end) for end in (stop.wait(), app.wait_until_stopped(), _stalled(settings, progress))}
     up = asyncio.ensure_future(partitions.first_assignment_ready.wait())
@@ -179,51 +182,49 @@ async def _work(
 
 
 async def _stalled(settings: Settings, progress: ProgressMonitor) -> None:
-    """Return when the worker has had work, a broker that answers, and no progress for too long."""
-    while not (progress.is_stalled and await answers(settings)):
+    """Return once the worker has made no progress for too long although the broker answers."""
+    while not (progress.is_stalled and await is_reachable(settings)):
         if progress.is_stalled:
-            log.warning("no progress in %.0f s, and the broker does not answer: waiting for it", progress.age_s)
+            log.warning("no progress for %.0f s, and the broker does not answer: waiting for it", progress.age_s)
             progress.mark()
         await asyncio.sleep(1)
 
 
 def _why(settings: Settings, reason: BaseException) -> str:
-    """What ended the worker; not what an error holds, for that may be a plate."""
-    if isinstance(reason, DENIED):
-        return denied(settings, reason)
+    """Return why the worker ended, without the text of foreign errors, which may hold a plate."""
+    if isinstance(reason, ACCESS_ERRORS):
+        return access_error_message(settings, reason)
     what = str(reason) if isinstance(reason, RampwatchError | KafkaError) else type(reason).__name__
-    return f"the worker broke down ({what}); its partitions go to another"
+    return f"the worker failed ({what}); another worker takes its partitions"
 
 
-def _serve(settings: Settings, pages: Pages) -> None:
+def _serve(settings: Settings, pages: HealthPages) -> None:
     try:
         serve(settings.metrics_host, settings.metrics_port, pages)
     except OSError as error:
         address = f"{settings.metrics_host}:{settings.metrics_port}"
-        raise WorkerError(
-            f"{address}: no metrics can be served there ({error.strerror}); choose another port"
-        ) from None
+        raise WorkerError(f"{address}: cannot serve metrics there ({error.strerror}); choose another port") from None
 
 
-def _end_hard_where_hung(progress: ProgressMonitor) -> None:
-    """End the process if it stalls and does not even end itself: what would do that may be what hangs."""
+def _start_watchdog(progress: ProgressMonitor) -> None:
+    """Exit if the worker stalls and does not stop: the event loop itself may hang."""
 
     def watch() -> None:
-        while not progress.is_stalled_for(ANSWER_S_MAX + _GRACE_S):
+        while not progress.is_stalled_for(RESPONSE_S_MAX + _GRACE_S):
             time.sleep(1)
-        _end_hard(f"the worker hangs: no progress in {progress.age_s:.0f} s; its partitions go to another")
+        _exit_hard(f"the worker hangs: no progress for {progress.age_s:.0f} s; another worker takes its partitions")
 
     threading.Thread(target=watch, name="watchdog", daemon=True).start()
 
 
-def _end_hard_after(grace_s: float) -> None:
-    """End the process if stopping takes longer: a worker that hangs must not keep its partitions."""
-    said = f"stopping takes longer than {grace_s:.0f} s: ended hard; what was not committed is read again by the next"
-    timer = threading.Timer(grace_s, _end_hard, args=(said,))
+def _exit_hard_after(grace_s: float) -> None:
+    """Exit if stopping takes longer: a worker that hangs must not keep its partitions."""
+    message = f"not stopped within {grace_s:.0f} s: exiting; the next owner reads again what was not committed"
+    timer = threading.Timer(grace_s, _exit_hard, args=(message,))
     timer.daemon = True
     timer.start()
 
 
-def _end_hard(said: str) -> None:
-    sys.stderr.write(said + "\n")
-    os._exit(_HUNG)
+def _exit_hard(message: str) -> None:
+    sys.stderr.write(message + "\n")
+    os._exit(_HARD_EXIT_CODE)

@@ -1,40 +1,41 @@
-"""The partitions that this worker has now, and what goes in and out of them.
+"""The partitions assigned to this worker, and what goes into and out of them.
 
 Invariants:
 
-* Taking in and publishing happen under one lock, so that the revisions of an incident leave in their order.
-* A partition whose writer is lost is dropped at once, with its memory: somebody else may have it already.
-* Shots and actions reach every partition, those that are being rebuilt and those that come later included.
+* Records are applied and incidents published under one lock, so that the revisions of an incident
+  leave in order.
+* A partition whose writer is fenced is dropped at once, with its state: another worker may own it
+  already.
+* Shots and actions reach every partition, including those being rebuilt and those added later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from streams.core.broadcast_state import BroadcastState
-from streams.core.counters.events import Tally, tally_of_hit
+from streams.core.effects import Effects
 from streams.core.engine import Engine
-from streams.core.events import INCIDENTS, JOINED, InvalidRecord, LinkedIncident, Outcome, Record, VehicleHit
-from streams.core.intake import Admitted, Intake
+from streams.core.events import LinkedIncident, Record
+from streams.core.pipeline import Pipeline
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
 from streams.core.site import Site
+from streams.core.topics import INCIDENTS, JOINED, READS
 from streams.core.windows import NEVER, Watermark
 from streams.worker import metrics
 from streams.worker.fenced_writer import FencedWriter, ProducerFencedError
 from streams.worker.outputs import Outputs
 from streams.worker.partition import Partition, Source
 from streams.worker.records import Batch
-from streams.worker.routing import Router
+from streams.worker.routing import PlateRouting
 
-Said = tuple[LinkedIncident, bool]
-"""What was said of an incident, and whether that was with another site file, other rules or another calibration."""
+Published = tuple[LinkedIncident, bool]
+"""The last published revision of an incident, and whether it was published under another digest."""
 
 
 class AssignedPartitions:
-    """The engines of the partitions that this worker has now."""
+    """The partitions that this worker owns now."""
 
     def __init__(
         self,
@@ -42,85 +43,84 @@ class AssignedPartitions:
         rules: JoinRules,
         calibration: Calibration,
         outputs: Outputs,
-        shared: Iterable[Source],
+        broadcast_sources: Iterable[Source],
         partitions: int,
     ) -> None:
-        """``shared``: the partitions of the broadcast topics, which are inputs of every engine.
+        """``broadcast_sources``: the partitions of the broadcast topics, inputs of every engine.
 
         ``partitions``: how many the joined topics have.
         """
         self._site = site
         self._calibration = calibration
         self._outputs = outputs
+        self._pipeline = Pipeline(site, rules, routing=PlateRouting(partitions))
         self._partitions: dict[int, Partition] = {}
-        self._passed: dict[Source, tuple[int, int]] = {}
-        """Of each broadcast partition: the position it was read up to, and the greatest stamp so far."""
-        self._refused: list[tuple[Record, InvalidRecord]] = []
-        self._tallies: list[Tally] = []
-        self._strays: list[tuple[int, str, Record]] = []
+        self._broadcast_progress: dict[Source, tuple[int, int]] = {}
+        """By broadcast partition: the position it was read to, and its greatest stamp."""
         self._paused = False
         self._closing: set[asyncio.Future[None]] = set()
+        self._assignment: frozenset[int] | None = None
         self.rules = rules
-        self.shared: frozenset[Source] = frozenset(shared)
-        self.intake = Intake(site, rules)
-        self.door = Router(self.intake, partitions)
-        self.broadcast = BroadcastState(rules)
+        self.broadcast_sources: frozenset[Source] = frozenset(broadcast_sources)
         self.lock = asyncio.Lock()
         self.first_assignment_ready = asyncio.Event()
-        """Set when the first share of the partitions is taken over."""
-        self._share: frozenset[int] | None = None
-        self.on_lost: Callable[[set[int]], None] = lambda _: None
-        """Told which partitions were dropped because their writers are lost; the lock is held."""
+        """Set when the first assignment is taken over."""
+        self.on_fenced: Callable[[set[int]], None] = lambda _: None
+        """Called with the partitions dropped because their writers are fenced; the lock is held."""
 
-    # ------------------------------------------------------------------ partitions come and go
+    # ------------------------------------------------------------------ assignment
 
     def pause(self) -> None:
-        """Publish nothing until `resume`: whose the partitions are is being settled."""
+        """Stop publishing until `resume`: a rebalance is under way."""
         self._paused = True
 
     def resume(self) -> None:
         """Publish again."""
         self._paused = False
 
-    def assign(self, share: Iterable[int], kept: Iterable[int]) -> None:
-        """These partitions are this worker's now, and of them those ``kept`` go on as they are."""
-        self._share = frozenset(share)
-        self.keep(kept)
+    def assign(self, numbers: Iterable[int], retained: Iterable[int]) -> None:
+        """Take note of a new assignment, of which the ``retained`` partitions go on as they are."""
+        self._assignment = frozenset(numbers)
+        self.retain(retained)
 
-    def keep(self, numbers: Iterable[int]) -> None:
-        """Let go of all other partitions than these."""
-        for gone in self._partitions.keys() - set(numbers):
-            self._close(self._partitions.pop(gone))
-        self._count()
+    def retain(self, numbers: Iterable[int]) -> None:
+        """Drop all partitions but these."""
+        for number in self._partitions.keys() - set(numbers):
+            self._pipeline.remove(number)
+            self._close(self._partitions.pop(number))
+        self._update_gauges()
 
     @property
     def is_spare(self) -> bool:
         """Whether the group has no partition for this worker."""
-        return self._share == frozenset()
+        return self._assignment == frozenset()
 
     @property
     def is_ready(self) -> bool:
-        """Whether all partitions of its share are rebuilt and have read what was there when they were taken over."""
-        return self._share is not None and self._share == self._ready()
+        """Whether all assigned partitions are rebuilt and have caught up."""
+        return self._assignment is not None and self._assignment == self._ready_numbers()
 
-    def _ready(self) -> set[int]:
-        return {number for number, one in self._partitions.items() if one.is_live and not one.is_behind}
+    def _ready_numbers(self) -> set[int]:
+        return {n for n, partition in self._partitions.items() if partition.is_live and not partition.is_catching_up}
 
-    def live(self) -> set[int]:
-        """Return the partitions that take records and speak."""
+    def live_numbers(self) -> set[int]:
+        """Return the partitions that are rebuilt: they take records and publish."""
         return {number for number, partition in self._partitions.items() if partition.is_live}
 
-    def begin(
+    def add(
         self,
         number: int,
         writer: FencedWriter,
         noted_ends: Mapping[Source, int],
         finalized_through_ms: int,
-        said: Iterable[Said],
+        published: Iterable[Published],
     ) -> Partition:
-        """Return a partition that begins here, silent: it knows what was said, and hears shots and actions from now."""
-        self.keep(self._partitions.keys() - {number})
-        sources = self.shared | {(topic, number) for topic in JOINED}
+        """Add a partition to be rebuilt.
+
+        It knows the published incidents, shots and actions from now on.
+        """
+        self.retain(self._partitions.keys() - {number})
+        sources = self.broadcast_sources | {(topic, number) for topic in JOINED}
         partition = Partition(
             number,
             Engine(self._site, self.rules, self._calibration, finalized_through_ms),
@@ -130,20 +130,19 @@ class AssignedPartitions:
             noted_ends,
             finalized_through_ms,
         )
-        for incident, said_elsewhere in said:
-            partition.engine.restore(incident, said_elsewhere)
-        for admitted in self.broadcast.history():
-            partition.engine.apply_broadcast(admitted)
-        for source, (position, stamp_ms) in self._passed.items():
+        for incident, under_other_digest in published:
+            partition.engine.restore(incident, under_other_digest)
+        self._pipeline.add(number, partition.engine)
+        for source, (position, stamp_ms) in self._broadcast_progress.items():
             partition.watermark.seen(source, stamp_ms)
-            partition.reached(source, position)
+            partition.note_position(source, position)
         self._partitions[number] = partition
-        self._count()
+        self._update_gauges()
         return partition
 
-    def _count(self) -> None:
+    def _update_gauges(self) -> None:
         metrics.PARTITIONS.set(len(self._partitions))
-        metrics.PARTITIONS_READY.set(len(self._ready()))
+        metrics.PARTITIONS_READY.set(len(self._ready_numbers()))
 
     def _close(self, partition: Partition) -> None:
         closing = asyncio.ensure_future(partition.writer.close())
@@ -151,129 +150,115 @@ class AssignedPartitions:
         closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Let go of all partitions and give their connections back."""
-        self.keep(())
+        """Drop all partitions and close their connections."""
+        self.retain(())
         await asyncio.gather(*self._closing)
 
-    def committable_ms(self, number: int) -> int | None:
-        """Return the watermark that a commit may say of this partition; None while nothing may be committed."""
+    def committable_watermark_ms(self, number: int) -> int | None:
+        """Return the watermark that a commit for this partition may carry.
+
+        None: commit nothing yet.
+        """
         partition = self._partitions.get(number)
         if partition is None or not partition.is_live:
             return None
         return partition.committable_watermark_ms
 
-    # ------------------------------------------------------------------ in
+    # ------------------------------------------------------------------ records
 
-    def take(self, batch: Batch) -> None:
-        """Take in records of one partition of a joined topic; the lock is held until `settle`."""
-        source = (batch.name, batch.partition)
+    def apply(self, batch: Batch) -> Effects:
+        """Apply records of one partition of a joined topic, and return their effects.
+
+        A consumer holds the lock from here to `flush`. A rebuild discards the effects, which were
+        delivered when the records were new.
+        """
         partition = self._partitions[batch.partition]
-        reads = self.door.reads(batch)
-        if reads is not None:
-            outcomes, greatest_ms = partition.engine.join_reads(reads), max(reads.stamps_ms)
-        else:
-            records = batch.records()
-            outcomes, greatest_ms = self._take_each(partition, records), max(record.stamp_ms for record in records)
-        for ended_as, count in outcomes.items():
-            metrics.RECORDS.labels(batch.name, ended_as).inc(count)
+        source = (batch.name, batch.partition)
+        effects, greatest_ms = self._applied(batch)
         partition.watermark.seen(source, greatest_ms)
-        partition.reached(source, batch.rows[-1].offset + 1)
+        partition.note_position(source, batch.rows[-1].offset + 1)
+        return effects
 
-    def _take_each(self, partition: Partition, records: Sequence[Record]) -> dict[Outcome, int]:
-        """Take in records whatever they are, and return how many ended as what."""
-        admitted, refused, strays = self.door.sort(partition.number, records)
-        outcomes: dict[Outcome, int] = defaultdict(int, {"forwarded": len(strays)})
-        for one in admitted:
-            try:
-                outcome = partition.engine.join(one)
-            except InvalidRecord as no_room:
-                refused.append((_record_of(one), no_room))
-                continue
-            outcomes[outcome] += 1
-            if type(one.event) is VehicleHit and outcome != "duplicate":
-                self._tallies.append(tally_of_hit(one.event, self._site))
-        for record, why in refused:
-            outcomes[why.outcome] += 1
-            metrics.DEAD_LETTERS.labels(record.topic, why.reason).inc()
-        self._refused += refused
-        self._strays += strays
-        return outcomes
+    def _applied(self, batch: Batch) -> tuple[Effects, int]:
+        columns = batch.columns() if batch.name == READS else None
+        if columns is not None:
+            values, stamps_ms = columns
+            effects = self._pipeline.apply_reads(batch.partition, values, stamps_ms)
+            if effects is not None:
+                return effects, max(stamps_ms)
+        records = batch.records()
+        return self._pipeline.apply_all(records), max(record.stamp_ms for record in records)
 
-    def apply_broadcast(self, admitted: Admitted) -> None:
-        """Take in a shot or an action, for every partition."""
-        for partition in self._partitions.values():
-            partition.engine.apply_broadcast(admitted)
+    def apply_broadcast(self, record: Record) -> Effects:
+        """Apply a shot or an action to every partition; the lock is held."""
+        effects = self._pipeline.apply(record)
+        self._note_broadcast((record.topic, record.partition), record.offset + 1, record.stamp_ms)
+        return effects
 
-    def passed(self, source: Source, position: int, stamp_ms: int) -> None:
-        """Note up to where a broadcast topic has been read, and the stamp of its last record, whatever became of it."""
-        _, before_ms = self._passed.get(source, (0, NEVER))
-        self._passed[source] = (position, max(before_ms, stamp_ms))
+    def _note_broadcast(self, source: Source, position: int, stamp_ms: int) -> None:
+        _, before_ms = self._broadcast_progress.get(source, (0, NEVER))
+        self._broadcast_progress[source] = (position, max(before_ms, stamp_ms))
         for partition in self._partitions.values():
             partition.watermark.seen(source, stamp_ms)
-            partition.reached(source, position)
+            partition.note_position(source, position)
 
     # ------------------------------------------------------------------ the ends of inputs
 
-    def greatest_ms(self) -> dict[int, int]:
-        """Return the greatest stamp seen so far on the inputs of each partition: note it, then ask for ends."""
+    def greatest_stamps_ms(self) -> dict[int, int]:
+        """Return the greatest stamp seen on the inputs of each partition.
+
+        Note it before querying ends.
+        """
         return {number: partition.watermark.greatest_ms for number, partition in self._partitions.items()}
 
     def read_to_end(self, source: Source, position: int, greatest_ms: Mapping[int, int]) -> None:
-        """Note that ``source`` had nothing more to read when the ends were asked for after ``greatest_ms``.
+        """Note that ``source`` was read to its end, as queried after ``greatest_ms`` was noted.
 
-        ``position``: that end, which may lie behind markers that nobody is given.
+        ``position``: that end, which may be behind transaction markers that no consumer receives.
         """
-        if source in self.shared:
-            self._passed[source] = (position, self._passed.get(source, (0, NEVER))[1])
-        for mine, partition in self._partitions.items():
-            if source in self.shared or (source[1] == mine and partition.is_live):
-                if mine in greatest_ms:  # else it began after the ends were asked for, and has ends of its own
-                    partition.watermark.read_to_end(source, greatest_ms[mine])
-                    partition.caught_up(source)
-                partition.reached(source, position)
+        is_broadcast = source in self.broadcast_sources
+        if is_broadcast:
+            self._broadcast_progress[source] = (position, self._broadcast_progress.get(source, (0, NEVER))[1])
+        for number, partition in self._partitions.items():
+            if is_broadcast or (source[1] == number and partition.is_live):
+                # a partition added after the query has noted ends of its own
+                if number in greatest_ms:
+                    partition.watermark.read_to_end(source, greatest_ms[number])
+                    partition.note_caught_up(source)
+                partition.note_position(source, position)
 
-    # ------------------------------------------------------------------ out
+    # ------------------------------------------------------------------ publishing
 
-    async def settle(self) -> None:
-        """Send away what was not let in, then publish: after that all that was taken in may be committed."""
-        if self._refused:
-            await self._outputs.dead_letters(self._refused)
-            self._refused = []
-        if self._tallies:
-            await self._outputs.tallies(self._tallies)
-            self._tallies = []
-        if self._strays:
-            await self._outputs.forward(self._strays)
-            self._strays = []
+    async def flush(self, effects: Effects) -> None:
+        """Deliver effects and publish incidents; then their records may be committed."""
+        await self._outputs.deliver(effects)
         await self.publish()
 
     async def publish(self) -> None:
-        """Publish what changed in any partition and release what may go; the lock is held."""
+        """Publish the changes of every partition and release memory; the lock is held."""
         if self._paused:
             return
         live = [partition for partition in self._partitions.values() if partition.is_live]
-        lost = {number for number in await asyncio.gather(*map(self._published, live)) if number is not None}
-        if lost:
-            self.keep(self._partitions.keys() - lost)
-            self.on_lost(lost)
-        self._count()
+        fenced = {number for number in await asyncio.gather(*map(self._publish, live)) if number is not None}
+        if fenced:
+            self.retain(self._partitions.keys() - fenced)
+            self.on_fenced(fenced)
+        self._update_gauges()
         metrics.READS_KEPT.set(sum(partition.engine.reads_kept for partition in self._partitions.values()))
-        committable_watermark_ms = [
-            partition.committable_watermark_ms for partition in live if partition.committable_watermark_ms > NEVER
-        ]
-        if committable_watermark_ms:
-            metrics.WATERMARK.set(min(committable_watermark_ms) / 1000)
+        self._update_watermark(live)
         if self._partitions:
-            self.broadcast.release(min(p.watermark.value_ms for p in self._partitions.values()))
+            lowest_ms = min(partition.watermark.value_ms for partition in self._partitions.values())
+            self._pipeline.broadcast.release(lowest_ms)
 
-    async def _published(self, partition: Partition) -> int | None:
-        """Publish what a partition has to say; return its number if its writer is lost."""
+    def _update_watermark(self, live: Sequence[Partition]) -> None:
+        known_ms = [p.committable_watermark_ms for p in live if p.committable_watermark_ms > NEVER]
+        if known_ms:
+            metrics.WATERMARK.set(min(known_ms) / 1000)
+
+    async def _publish(self, partition: Partition) -> int | None:
+        """Publish a partition's changes; return its number if its writer is fenced."""
         try:
             await partition.publish()
         except ProducerFencedError:
             return partition.number
         return None
-
-
-def _record_of(admitted: Admitted) -> Record:
-    return Record(admitted.topic, admitted.partition, admitted.offset, admitted.stamp_ms, admitted.value)

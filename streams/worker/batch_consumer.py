@@ -1,16 +1,18 @@
-"""The seam for batches: whole lists of records of the joined topics, from the fetcher to their handler.
+"""A Faust consumer that passes on the records of the joined topics in whole batches.
 
-A stock Faust agent costs more per message than the join does (four futures a record). The fetcher already holds lists,
-a partition at a time; only `Consumer._drain_messages` takes them apart. Here it hands those of the batch topics on
-whole; every other topic goes the ordinary way. Faust's internals are touched in this module and in `committing`.
+A stock Faust agent costs more per message than the join does: four futures a record. The fetcher
+already holds a list for each partition; only `Consumer._drain_messages` takes it apart. Here, the
+lists of the batch topics stay whole; records of any other topic reach its agent as in stock Faust.
+Faust's internals are touched in this module and in `committing_consumer` only.
 
 Invariants:
 
-* A batch is either handled whole, and its end becomes the offset that may be committed, or it is dropped and the
-  consumer sought back to this worker's own position: never dropped without seeking back.
-* Before partitions are given up, and before the worker ends, the batch in hand ends and what was handled is committed.
-* What a partition's memory holds is kept over a rebalance only if this worker had it in the generation just before;
-  else it is rebuilt, and nothing of it is read here until that is done.
+* A batch is either applied whole, and its end may be committed, or it is dropped and the consumer
+  seeks back to this worker's own position. No batch is dropped without seeking back.
+* Before partitions are revoked, and before the worker stops, the batch in flight ends and what was
+  applied is committed.
+* A partition's state survives a rebalance only if this worker owned the partition in the generation
+  just before. Otherwise it is rebuilt, and nothing is read from the partition until that is done.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.core.effects import Effects
 from streams.core.errors import RampwatchError
-from streams.core.events import TALLIES
+from streams.core.topics import TALLIES
 from streams.worker import metrics
 from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.committing_consumer import CommittingConsumer
@@ -37,140 +40,151 @@ from streams.worker.rebuild import Recovery
 from streams.worker.records import Batch
 from streams.worker.spike_counters import CounterService
 
-_NOTHING_S: Final = 0.05
-_AGAIN_S: Final = 1.0
-"""How long to wait where the broker could not help."""
+_IDLE_S: Final = 0.05
+"""How long to wait when no partition may be read yet."""
+_RETRY_S: Final = 1.0
 
 
 class _Ends(NamedTuple):
-    """Where partitions ended when that was asked for."""
+    """The ends of partitions, from one query."""
 
     epoch: int
-    before: dict[int, int]
-    """The greatest stamps seen by then, as `AssignedPartitions.greatest_ms`."""
+    """The epoch of the query."""
+    greatest_ms: dict[int, int]
+    """`AssignedPartitions.greatest_stamps_ms` just before the query."""
     ends: dict[TP, int]
 
 
 class BatchConsumer(CommittingConsumer):
-    """Faust's Kafka consumer with the seam for batches."""
+    """Faust's Kafka consumer, applying the joined topics in batches."""
 
-    handler: AssignedPartitions
+    partitions: AssignedPartitions
     recovery: Recovery
-    counting: CounterService
-    owned_topic: str = ""
-    """Whoever has its partition counts; its records are not read here."""
+    counters: CounterService
+    leader_topic: str = ""
+    """The owner of its one partition is the counter leader. Its records are not read here."""
     prefix: str = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as Faust's
         super().__init__(*args, **kwargs)
-        self._left_at: dict[TP, int] = {}
+        self._released_positions: dict[TP, int] = {}
+        """The positions of the partitions revoked last."""
         self._generation = -1
         self._epoch = 0
-        """Counts the times that partitions were given up: what was fetched before is handled no more."""
+        """The number of revocations: records fetched in an earlier epoch are not applied."""
         self._assigned: frozenset[TP] = frozenset()
-        """What the group has for this worker, without the partition of the tallies."""
+        """What the group has assigned to this worker, without the leader topic."""
         self._takeover: asyncio.Task[None] | None = None
-        self._in_hand: asyncio.Task[None] | None = None
-        """The handling of the last batch, which goes on where the drain is stopped."""
+        self._in_flight: asyncio.Task[None] | None = None
+        """The last batch being applied; it goes on when the drain is cancelled."""
         self._is_stable = False
-        """Whether the group has shared out its partitions, and not begun to share them out anew."""
-        self._ends: PeriodicQuery[_Ends] = PeriodicQuery(self._ask_for_ends)
+        """Whether partitions are assigned and no rebalance has begun since."""
+        self._ends: PeriodicQuery[_Ends] = PeriodicQuery(self._fetch_ends)
 
     async def on_stop(self) -> None:
-        """Stop counting and taking over; commit what was handled, and give the partitions up."""
-        await self.counting.stop()
+        """Stop the counters and the takeover, commit what was applied, and drop the partitions."""
+        await self.counters.stop()
         await self._stop_takeover()
-        if self._in_hand is not None:
-            await asyncio.wait({self._in_hand})
+        if self._in_flight is not None:
+            await asyncio.wait({self._in_flight})
         await super().on_stop()
         await self._ends.stop()
-        async with self.handler.lock:
-            await self.handler.close()
+        async with self.partitions.lock:
+            await self.partitions.close()
 
-    # ------------------------------------------------------------------ partitions come and go
+    # ------------------------------------------------------------------ assignment
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Let the batch in hand end and commit it while the partitions are still this worker's."""
+        """Finish and commit the batch in flight while this worker still owns the partitions."""
         self._is_stable = False
         self.stop_flow()
         await self._stop_takeover()
-        async with self.handler.lock:
-            # a commit under way took its offsets before the batch in hand ended
+        async with self.partitions.lock:
+            # a commit in flight took its offsets before the batch ended: commit again after it
             await self.maybe_wait_for_commit_to_finish()
             await self.force_commit()
             self._epoch += 1
-            self._left_at = self._position
+            self._released_positions = self._position
             self.forget_positions()
-            self.handler.keep(self.handler.live())
-            self.handler.pause()
+            self.partitions.retain(self.partitions.live_numbers())
+            self.partitions.pause()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Let go of what went elsewhere, or may have been there; also where nothing is left: then nothing is sought."""
-        async with self.handler.lock:
-            mine = {tp for tp in assigned if tp.topic in self.batch_topics}
-            kept = generation_id == self._generation + 1
+        """Drop the partitions that other workers own, or may have owned meanwhile.
+
+        It is done here because `perform_seek` is not called for an empty assignment.
+        """
+        async with self.partitions.lock:
+            joined = {tp for tp in assigned if tp.topic in self.batch_topics}
+            is_next = generation_id == self._generation + 1
             self._generation = generation_id
-            lost = {tp.partition for tp in mine if not kept or tp not in self._left_at}
-            share = {tp.partition for tp in mine}
-            self.handler.assign(share, share - lost)
-            self._assigned = frozenset(tp for tp in map(ensure_TP, assigned) if tp.topic != self.owned_topic)
+            lost = {tp.partition for tp in joined if not is_next or tp not in self._released_positions}
+            numbers = {tp.partition for tp in joined}
+            self.partitions.assign(numbers, numbers - lost)
+            self._assigned = frozenset(tp for tp in map(ensure_TP, assigned) if tp.topic != self.leader_topic)
             self._is_stable = True
-            self.progress.mark()  # to settle takes as long as the slowest of the group
+            self.progress.mark()  # a rebalance takes as long as the slowest member of the group
         await super().on_partitions_assigned(assigned, generation_id)
-        await self.counting.own(any(tp.topic == self.owned_topic for tp in assigned))
+        await self.counters.assign(any(tp.topic == self.leader_topic for tp in assigned))
 
         if not assigned:
-            self.handler.first_assignment_ready.set()
+            self.partitions.first_assignment_ready.set()
 
     async def perform_seek(self) -> None:
-        """Begin to settle in; Faust calls this once an assignment, and must not be kept waiting."""
+        """Resume retained partitions and start the takeover of the others.
+
+        Faust calls this once an assignment and waits for it, so the takeover runs as a task.
+        """
         await self._stop_takeover()
         assigned = self._assigned
-        mine = {tp for tp in assigned if tp.topic in self.batch_topics}
-        await self._check_together(mine)
-        await self._check_shared(assigned - mine)
-        async with self.handler.lock:
+        joined = {tp for tp in assigned if tp.topic in self.batch_topics}
+        await self._check_co_assignment(joined)
+        await self._check_broadcast_partitions(assigned - joined)
+        async with self.partitions.lock:
             if not self._is_stable or assigned is not self._assigned:
-                return  # the partitions were given up while this waited: the next assignment begins anew
-            kept = {tp for tp in mine if tp.partition in self.handler.live()} & self._left_at.keys()
-            self._go_on({tp: self._left_at[tp] for tp in kept - self._position.keys()})
-            self.handler.resume()
+                return  # revoked while this waited for the lock: the next assignment starts again
+            live = self.partitions.live_numbers()
+            retained = {tp for tp in joined if tp.partition in live} & self._released_positions.keys()
+            self._resume_at({tp: self._released_positions[tp] for tp in retained - self._position.keys()})
+            self.partitions.resume()
             self._takeover = asyncio.ensure_future(self._take_over(assigned))
 
     async def _take_over(self, assigned: Set[TP]) -> None:
-        """Find out where the group goes on, and take over what is new here; tries until it is done.
+        """Take over the partitions that are not read yet, retrying until it is done.
 
-        It may be cancelled at any time, so it asks nothing of the consumer's thread, which breaks at a call given up.
+        It may be cancelled at any time, so it makes no calls to the consumer's thread: that breaks
+        when a call is cancelled.
         """
         try:
             while new := {tp for tp in assigned if tp not in self._position}:
                 try:
                     await self._take_over_once(new)
                 except (KafkaError, ProducerFencedError) as error:
-                    self.log.warning("partitions cannot be taken over now (%s); trying again", error)
+                    self.log.warning("partitions not taken over (%s); retrying", error)
                     self.progress.mark()
-                    await asyncio.sleep(_AGAIN_S)
-            self.handler.first_assignment_ready.set()
-        except Exception as error:  # whatever it is, a worker that reads nothing must not live on
+                    await asyncio.sleep(_RETRY_S)
+            self.partitions.first_assignment_ready.set()
+        except Exception as error:  # a worker that reads nothing must not stay in the group
             await self.crash(error)
 
     async def _take_over_once(self, new: set[TP]) -> None:
-        places = await self.recovery.committed([TopicPartition(tp.topic, tp.partition) for tp in new])
-        rare = {tp for tp in new if tp.topic not in self.batch_topics}
-        async with self.handler.lock:
-            self._go_on({tp: places[tp].offset if tp in places else 0 for tp in rare})
-        numbers = {tp.partition for tp in new - rare}
+        commits = await self.recovery.committed([TopicPartition(tp.topic, tp.partition) for tp in new])
+        broadcast = {tp for tp in new if tp.topic not in self.batch_topics}
+        async with self.partitions.lock:
+            self._resume_at({tp: commits[tp].offset if tp in commits else 0 for tp in broadcast})
+        numbers = {tp.partition for tp in new - broadcast}
         if numbers:
-            await self.recovery.take_over(numbers, places, self._ready)
+            await self.recovery.take_over(numbers, commits, self._ready)
 
     async def _ready(self, number: int, positions: Mapping[TopicPartition, int]) -> None:
-        async with self.handler.lock:
-            if number in self.handler.live():  # else its writer was lost meanwhile, and it is taken over again
-                self._go_on({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
+        async with self.partitions.lock:
+            # a partition whose writer was fenced meanwhile is not live, and is taken over again
+            if number in self.partitions.live_numbers():
+                self._resume_at({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
 
-    def _go_on(self, positions: Mapping[TP, int]) -> None:
-        """Read these partitions on from here; the lock is held."""
+    def _resume_at(self, positions: Mapping[TP, int]) -> None:
+        """Read these partitions from these positions on; the lock is held."""
         self._position.update(positions)
         for tp, offset in positions.items():
             self._committed_offset[tp] = offset or None
@@ -182,43 +196,52 @@ class BatchConsumer(CommittingConsumer):
             task.cancel()
             await asyncio.wait({task})
 
-    async def _check_together(self, mine: Set[TP]) -> None:
-        """The same partitions of all batch topics must be here, or nothing joins and nobody notices."""
-        numbers = [{tp.partition for tp in mine if tp.topic == topic} for topic in self.batch_topics]
+    async def _check_co_assignment(self, joined: Set[TP]) -> None:
+        """Crash unless the same partitions of all batch topics are assigned.
+
+        Otherwise the join would find nothing, and nobody would notice.
+        """
+        numbers = [{tp.partition for tp in joined if tp.topic == topic} for topic in self.batch_topics]
         if any(other != numbers[0] for other in numbers):
             topics = " and ".join(self.batch_topics)
             await self.crash(
                 RampwatchError(
-                    f"the partitions of {topics} were not assigned together; see that all workers of the group are "
-                    "of one version and read the same topics, and that rampwatch topics check is silent"
+                    f"{topics}: this worker was assigned different partitions of each; run one version of rampwatch "
+                    "on the same topics in all workers of the group, and correct what rampwatch topics check reports"
                 )
             )
 
-    async def _check_shared(self, rare: Set[TP]) -> None:
-        """Shots and actions of a partition made since this worker began reach no engine here."""
-        known = self.handler.shared
-        grown = sorted(tp.topic for tp in rare if (tp.topic.removeprefix(self.prefix), tp.partition) not in known)
+    async def _check_broadcast_partitions(self, broadcast: Set[TP]) -> None:
+        """Crash if a broadcast topic has new partitions: no engine here gets their records."""
+        known = self.partitions.broadcast_sources
+        grown = sorted(tp.topic for tp in broadcast if (tp.topic.removeprefix(self.prefix), tp.partition) not in known)
         if grown:
             await self.crash(
-                RampwatchError(f"{grown[0]} has more partitions than when this worker began; restart all workers")
+                RampwatchError(f"{grown[0]} has more partitions than when this worker started; restart all workers")
             )
 
     def drop(self, numbers: set[int]) -> None:
-        """Read these partitions no more and let the group settle anew, which takes them over; the lock is held."""
+        """Stop reading these partitions and request a rebalance; the lock is held.
+
+        The next assignment takes them over again, here or elsewhere.
+        """
         for tp in [tp for tp in self._position if tp.topic in self.batch_topics and tp.partition in numbers]:
             del self._position[tp]
         self._thread.request_rebalance()
 
     async def verify_all_partitions_active(self) -> None:
-        """Leave it to the pulse: Faust complains of what is not read here."""
+        """Do nothing: Faust's check complains of partitions that are not read here on purpose.
+
+        `ProgressMonitor` detects stalls.
+        """
 
     # ------------------------------------------------------------------ the drain
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ANN401 - Faust's
-        """Fetch from those of the active partitions that this worker knows where to read on."""
+        """Fetch from the active partitions that have a position here."""
         known = (active_partitions or set()) & self._position.keys()
         if not known:
-            await asyncio.sleep(_NOTHING_S)
+            await asyncio.sleep(_IDLE_S)
             return {}
         return await super()._getmany(known, timeout)
 
@@ -227,7 +250,7 @@ class BatchConsumer(CommittingConsumer):
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
                 await asyncio.sleep(0)
                 await self._drain_once()
-                await self._look_for_ends()
+                await self._check_ends()
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
@@ -238,111 +261,117 @@ class BatchConsumer(CommittingConsumer):
         records = {ensure_TP(tp): rows for tp, rows in (fetched or {}).items()}
         batches = {tp: rows for tp, rows in records.items() if tp.topic in self.batch_topics}
         if batches:
-            # whoever stops the drain must not cut a batch in two: what it has said already would be said again
-            self._in_hand = asyncio.ensure_future(self._handle(batches, active or set(), epoch))
-            await asyncio.shield(self._in_hand)
+            # Shielded, because cancelling the drain must not cut a batch in two: the next owner
+            # would publish again what was published before the cut.
+            self._in_flight = asyncio.ensure_future(self._handle(batches, active or set(), epoch))
+            await asyncio.shield(self._in_flight)
         for tp in records.keys() - batches.keys():
-            await self._one_by_one(tp, records[tp], epoch)
+            await self._pass_to_agents(tp, records[tp], epoch)
 
     async def _handle(self, batches: Mapping[TP, Sequence[Any]], active: Set[TP], epoch: int) -> None:
-        """Handle what is still this worker's to handle, and seek back in the rest."""
-        async with self.handler.lock:
-            mine = batches.keys() & self._position.keys()
-            now = mine & active if self._current(epoch) else set()
-            for tp in mine - now:
+        """Apply the batches that are still current, and seek back to the start of the others."""
+        async with self.partitions.lock:
+            owned = batches.keys() & self._position.keys()
+            current = owned & active if self._is_current(epoch) else set()
+            for tp in owned - current:
                 self._thread.seek(tp, self._position[tp])
-            await self._whole({tp: batches[tp] for tp in now})
+            await self._apply_batches({tp: batches[tp] for tp in current})
 
-    def _current(self, epoch: int) -> bool:
-        """Whether what was fetched then may be handled now."""
+    def _is_current(self, epoch: int) -> bool:
+        """Return whether records fetched in ``epoch`` may be applied now."""
         return bool(epoch == self._epoch and self.flow_active)
 
-    async def _whole(self, batches: Mapping[TP, Sequence[Any]]) -> None:
+    async def _apply_batches(self, batches: Mapping[TP, Sequence[Any]]) -> None:
+        effects = Effects()
         for tp, rows in batches.items():
-            self.handler.take(Batch(self.prefix, tp.topic, tp.partition, rows))
-        await self.handler.settle()
+            effects.add(self.partitions.apply(Batch(self.prefix, tp.topic, tp.partition, rows)))
+        await self.partitions.flush(effects)
         for tp, rows in batches.items():
-            # a partition may have been dropped meanwhile
+            # a partition whose writer is fenced was dropped meanwhile
             if tp in self._position:
                 self._position[tp] = rows[-1].offset + 1
 
-    async def _one_by_one(self, tp: TP, rows: Sequence[Any], epoch: int) -> None:
-        """Hand records to the ordinary agents as the stock consumer does, gaps in the offsets noted."""
+    async def _pass_to_agents(self, tp: TP, rows: Sequence[Any], epoch: int) -> None:
+        """Pass records to the agents one by one, noting gaps in the offsets, as in stock Faust."""
         for row in rows:
             position = self._position.get(tp)
             if position is None or row.offset < position:
                 continue
-            if not self._current(epoch):
+            if not self._is_current(epoch):
                 self._thread.seek(tp, position)
                 return
             if row.offset > position and self.app.topics.acks_enabled_for(row.topic):
                 await self._add_gap(tp, position, row.offset)
             await self.wait_first(self.callback(self._to_message(tp, row)), self.suspend_flow.wait())
-            if self._current(epoch):
+            if self._is_current(epoch):
                 self._position[tp] = row.offset + 1
 
-    async def _ask_for_ends(self) -> _Ends:
-        """Find out where the partitions end; raises `KafkaError`."""
-        epoch, before = self._epoch, self.handler.greatest_ms()
-        mine = [tp for tp in self._position if tp.topic in self.batch_topics]
-        return _Ends(epoch, before, await self.highwaters(*mine) if mine else {})
+    # ------------------------------------------------------------------ the ends of partitions
 
-    async def _look_for_ends(self) -> None:
-        """Tell the handler which partitions were read to their ends. Nothing is in hand when this is called."""
+    async def _fetch_ends(self) -> _Ends:
+        """Query the ends of the partitions; raises `KafkaError`."""
+        epoch, greatest_ms = self._epoch, self.partitions.greatest_stamps_ms()
+        joined = [tp for tp in self._position if tp.topic in self.batch_topics]
+        return _Ends(epoch, greatest_ms, await self.highwaters(*joined) if joined else {})
+
+    async def _check_ends(self) -> None:
+        """Note which partitions have been read to their ends; no batch is in flight here."""
         if not self._position or not self.flow_active:
             return
         try:
-            asked = self._ends.answer()
-            if asked is None or asked.epoch != self._epoch:
+            response = self._ends.poll()
+            if response is None or response.epoch != self._epoch:
                 return
-            # behind the last record may lie transaction markers, which nobody is given: the fetcher has passed them
-            fetched = {tp: await self.position(tp) or 0 for tp in asked.ends.keys() & self._position.keys()}
+            # Transaction markers, which no consumer receives, may follow the last record. The
+            # fetcher's position is past them.
+            fetched = {tp: await self.position(tp) or 0 for tp in response.ends.keys() & self._position.keys()}
         except KafkaError as error:
-            self.log.warning("the ends of partitions are not known now (%s); asking again", type(error).__name__)
+            self.log.warning("the ends of the joined topics are unknown (%s); retrying", type(error).__name__)
             self.progress.mark()
             return
-        at = {tp: max(self._position.get(tp, 0), offset) for tp, offset in fetched.items()}
-        async with self.handler.lock:
-            if asked.epoch != self._epoch:
+        positions = {tp: max(self._position.get(tp, 0), offset) for tp, offset in fetched.items()}
+        async with self.partitions.lock:
+            if response.epoch != self._epoch:
                 return
-            self._tell_lag(at, asked.ends)
-            ended = {tp for tp in self._position.keys() & at.keys() if at[tp] >= asked.ends[tp]}
-            for tp in ended:
-                self.handler.read_to_end((tp.topic.removeprefix(self.prefix), tp.partition), at[tp], asked.before)
-            await self.handler.publish()
-            if self._assigned <= self._position.keys() and ended == at.keys():
+            self._report_lag(positions, response.ends)
+            at_end = {tp for tp in self._position.keys() & positions.keys() if positions[tp] >= response.ends[tp]}
+            for tp in at_end:
+                source = (tp.topic.removeprefix(self.prefix), tp.partition)
+                self.partitions.read_to_end(source, positions[tp], response.greatest_ms)
+            await self.partitions.publish()
+            if self._assigned <= self._position.keys() and at_end == positions.keys():
                 self.progress.mark()  # there is nothing to commit
 
-    def _tell_lag(self, at: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+    def _report_lag(self, positions: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
         for topic in self.batch_topics:
-            behind = sum(max(0, ends[tp] - position) for tp, position in at.items() if tp.topic == topic)
-            metrics.LAG.labels(topic.removeprefix(self.prefix)).set(behind)
+            lag = sum(max(0, ends[tp] - position) for tp, position in positions.items() if tp.topic == topic)
+            metrics.LAG.labels(topic.removeprefix(self.prefix)).set(lag)
 
 
 def batch_transport(
     app: Any,  # noqa: ANN401 - Faust has no types
     topics: Sequence[str],
     prefix: str,
-    handler: AssignedPartitions,
+    partitions: AssignedPartitions,
     recovery: Recovery,
-    counting: CounterService,
+    counters: CounterService,
     progress: ProgressMonitor,
 ) -> Any:  # noqa: ANN401 - Faust has no types
-    """Return a transport for ``app`` whose consumer hands whole batches of ``topics`` to the handler."""
+    """Return a transport for ``app`` whose consumer applies ``topics`` in whole batches."""
 
     class Consumer(BatchConsumer):
         batch_topics = tuple(topics)
-        owned_topic = prefix + TALLIES
+        leader_topic = prefix + TALLIES
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as Faust's
             super().__init__(*args, **kwargs)
-            self.handler = handler
+            self.partitions = partitions
             self.recovery = recovery
             self.progress = progress
-            self.counting = counting
-            counting.on_lost = self._thread.request_rebalance
+            self.counters = counters
+            counters.on_fenced = self._thread.request_rebalance
             self.prefix = prefix
-            handler.on_lost = self.drop
+            partitions.on_fenced = self.drop
 
     class Transport(driver.Transport):  # type: ignore[misc]
         pass

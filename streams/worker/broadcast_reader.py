@@ -1,29 +1,40 @@
-"""The rare topics, read whole by every worker: shots and actions, from the retained past on, outside the group."""
+"""Reads the broadcast topics, shots and actions, whole and outside the group, from their beginning.
+
+Every worker applies every record here, once. The group's agent delivers what follows from a record
+once over all workers, so the effects of records that the group has not committed are kept for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from streams.core.counters.events import Tally
+from streams.core.effects import Effects
 from streams.core.errors import RampwatchError
 from streams.core.events import InvalidRecord, Outcome, Record
 from streams.kafka.connection import connection
 from streams.settings import Settings
 from streams.worker.assigned_partitions import AssignedPartitions
+from streams.worker.committed_offsets import committed
 from streams.worker.health import ProgressMonitor
+from streams.worker.partition import Source
 from streams.worker.periodic_query import PeriodicQuery
 from streams.worker.records import core_record
 
 _POLL_MS: Final = 200
+_COMMITTED_EVERY_S: Final = 60.0
+"""How often the group's offsets are queried, to drop the effects of committed records."""
 
 
 class BroadcastReader(Service):  # type: ignore[misc]
-    """Feeds all shots and actions to every engine, and knows what each record of theirs counts as."""
+    """Applies all shots and actions to every engine, and keeps their effects for the agents."""
 
     def __init__(
         self,
@@ -33,17 +44,20 @@ class BroadcastReader(Service):  # type: ignore[misc]
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(**kwargs)
-        self._progress = progress
-        self._prefix = settings.prefix
         self._settings = settings
-        self._assigned = partitions
+        self._prefix = settings.prefix
+        self._partitions = partitions
+        self._progress = progress
         self._consumer: Any = None
-        self._outcomes: dict[tuple[str, int], _Outcomes] = {}
-        self._ends = PeriodicQuery(self._ask_for_ends)
-        self._moved = asyncio.Condition()
+        self._pending: dict[Source, _PendingEffects] = {
+            source: _PendingEffects() for source in partitions.broadcast_sources
+        }
+        self._advanced = asyncio.Condition()
+        self._ends = PeriodicQuery(self._fetch_ends)
+        self._committed = PeriodicQuery(self._fetch_committed, _COMMITTED_EVERY_S)
 
     async def on_start(self) -> None:
-        """Take all partitions of the broadcast topics, from their beginnings."""
+        """Assign all partitions of the broadcast topics, from their beginning."""
         self._consumer = AIOKafkaConsumer(
             **connection(self._settings),
             enable_auto_commit=False,
@@ -51,96 +65,165 @@ class BroadcastReader(Service):  # type: ignore[misc]
             fetch_max_wait_ms=100,
         )
         await self._consumer.start()
-        tps = [TopicPartition(self._prefix + topic, number) for topic, number in self._assigned.shared]
+        tps = [self._tp(source) for source in self._pending]
         self._consumer.assign(tps)
         await self._consumer.seek_to_beginning(*tps)
+        with suppress(KafkaError):  # then everything is kept until the next query
+            self._note_committed(await self._fetch_committed())
 
     async def on_stop(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         if self._consumer is not None:
             await self._ends.stop()
+            await self._committed.stop()
             await self._consumer.stop()
+
+    def _tp(self, source: Source) -> TopicPartition:
+        return TopicPartition(self._prefix + source[0], source[1])
+
+    def _source(self, tp: TopicPartition) -> Source:
+        return tp.topic.removeprefix(self._prefix), tp.partition
+
+    # ------------------------------------------------------------------ reading
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _read(self) -> None:
         while not self.should_stop:
-            rows = await self._consumer.getmany(timeout_ms=_POLL_MS)
-            records = [self._record(row) for batch in rows.values() for row in batch]
-            async with self._assigned.lock:
-                self._feed(records)
-                await self._assigned.publish()
-            if self._assigned.is_spare:
-                self._progress.mark()  # whoever has no partitions has no work
-            async with self._moved:
-                self._moved.notify_all()
-            await self._look_for_ends()
-
-    async def _look_for_ends(self) -> None:
-        """Say which partitions are read to the ends they had when these were asked for; nothing is in hand."""
-        try:
-            asked = self._ends.answer()
-            if asked is None:
-                return
-            before, ends = asked
-            at = {tp: await self._consumer.position(tp) for tp in ends}
-        except KafkaError as error:
-            self.log.warning("the ends of the rare topics are not known now (%s); asking again", type(error).__name__)
-            self._progress.mark()
-            return
-        async with self._assigned.lock:
-            for tp in (tp for tp, end in ends.items() if at[tp] >= end):
-                self._assigned.read_to_end((tp.topic.removeprefix(self._prefix), tp.partition), at[tp], before)
-            await self._assigned.publish()
-
-    async def _ask_for_ends(self) -> tuple[dict[int, int], dict[TopicPartition, int]]:
-        """The greatest stamps seen before, and where the topics end; raises `KafkaError`."""
-        before = self._assigned.greatest_ms()
-        return before, await self._consumer.end_offsets(list(self._consumer.assignment()))
+            batches = await self._consumer.getmany(timeout_ms=_POLL_MS)
+            records = [self._record(row) for rows in batches.values() for row in rows]
+            async with self._partitions.lock:
+                self._apply(records)
+                await self._partitions.publish()
+            if self._partitions.is_spare:
+                self._progress.mark()  # a worker without partitions has no work
+            async with self._advanced:
+                self._advanced.notify_all()
+            await self._check_ends()
+            self._check_committed()
 
     def _record(self, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
         return core_record(self._prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
 
-    def _feed(self, records: Sequence[Record]) -> None:
+    def _apply(self, records: Sequence[Record]) -> None:
         for record in records:
-            source = (record.topic, record.partition)
-            try:
-                admitted = self._assigned.intake.admit(record)
-                outcome = self._assigned.broadcast.feed(admitted)
-                self._assigned.apply_broadcast(admitted)
-            except InvalidRecord as refused:
-                outcome = refused.outcome
-            self._outcomes.setdefault(source, _Outcomes(record.offset)).add(record.offset, outcome)
-            self._assigned.passed(source, record.offset + 1, record.stamp_ms)
+            effects = self._partitions.apply_broadcast(record)
+            self._pending[record.topic, record.partition].add(record, effects)
 
-    async def outcome(self, topic: str, partition: int, offset: int) -> Outcome:
-        """Return what the record at this place counts as; waits until it has been read here."""
-        source = (topic, partition)
-        async with self._moved:
-            await self._moved.wait_for(lambda: source in self._outcomes and self._outcomes[source].end > offset)
-        return self._outcomes[source].at(offset)
+    # ------------------------------------------------------------------ the ends of the topics
+
+    async def _check_ends(self) -> None:
+        """Note which partitions are read to the ends that were queried.
+
+        No record is in flight here.
+        """
+        try:
+            response = self._ends.poll()
+            if response is None:
+                return
+            greatest_ms, ends = response
+            positions = {tp: await self._consumer.position(tp) for tp in ends}
+        except KafkaError as error:
+            self.log.warning("the ends of the broadcast topics are unknown (%s); retrying", type(error).__name__)
+            self._progress.mark()
+            return
+        async with self._partitions.lock:
+            for tp in (tp for tp, end in ends.items() if positions[tp] >= end):
+                self._partitions.read_to_end(self._source(tp), positions[tp], greatest_ms)
+            await self._partitions.publish()
+
+    async def _fetch_ends(self) -> tuple[dict[int, int], dict[TopicPartition, int]]:
+        """Return the greatest stamps seen before, and the ends of the topics.
+
+        Raises `KafkaError`.
+        """
+        greatest_ms = self._partitions.greatest_stamps_ms()
+        return greatest_ms, await self._consumer.end_offsets(list(self._consumer.assignment()))
+
+    # ------------------------------------------------------------------ effects, for the agents
+
+    async def effects_of(self, record: Record) -> Effects:
+        """Return the effects of a record that the group has not committed.
+
+        Waits until it is applied.
+        """
+        pending = self._pending[record.topic, record.partition]
+        async with self._advanced:
+            await self._advanced.wait_for(lambda: pending.next_offset > record.offset)
+        return pending.effects_of(record)
+
+    def _check_committed(self) -> None:
+        try:
+            offsets = self._committed.poll()
+        except KafkaError as error:
+            self.log.warning("the group's offsets are unknown (%s); retrying", type(error).__name__)
+            return
+        if offsets is not None:
+            self._note_committed(offsets)
+
+    async def _fetch_committed(self) -> dict[TopicPartition, int]:
+        places = await committed(self._settings, map(self._tp, self._pending))
+        return {tp: place.offset for tp, place in places.items()}
+
+    def _note_committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        for tp, offset in offsets.items():
+            self._pending[self._source(tp)].note_committed(offset)
 
 
-class _Outcomes:
-    """What the records of one partition count as: a byte each, from the first that was there."""
+class _Pending(NamedTuple):
+    outcome: Outcome
+    error: InvalidRecord | None
+    tallies: tuple[Tally, ...]
 
-    _CODES: Final[tuple[Outcome, ...]] = ("duplicate", "used", "superseded", "conflict", "forwarded", "late", "dead")
 
-    def __init__(self, begin: int) -> None:
-        self._begin = begin
-        self._codes = bytearray()
+class _PendingEffects:
+    """The effects of one partition's uncommitted records, without the records' bytes."""
 
-    @property
-    def end(self) -> int:
-        """The offset behind the last record."""
-        return self._begin + len(self._codes)
+    def __init__(self) -> None:
+        self.next_offset = 0
+        """The offset after the last record that was applied."""
+        self._effects: dict[int, _Pending] = {}
+        self._committed = 0
+        self._dropped_below = 0
 
-    def add(self, offset: int, outcome: Outcome) -> None:
-        """Note a record's outcome; offsets that were left out, such as markers, hold none. Raises `RampwatchError`."""
-        if offset < self.end:
-            raise RampwatchError(f"a topic that is read whole went back from offset {self.end} to {offset}; start anew")
-        self._codes.extend(bytes(offset - self.end))
-        self._codes.append(self._CODES.index(outcome))
+    def add(self, record: Record, effects: Effects) -> None:
+        """Keep the effects of the next record.
 
-    def at(self, offset: int) -> Outcome:
-        """Return the outcome of the record at ``offset``."""
-        return self._CODES[self._codes[max(0, offset - self._begin)]]
+        Raises `RampwatchError` if it is not the next one.
+        """
+        if record.offset < self.next_offset:
+            raise RampwatchError(
+                f"{record.topic}-{record.partition} went back from offset {self.next_offset} to {record.offset}; "
+                "restart the worker"
+            )
+        self.next_offset = record.offset + 1
+        if record.offset >= self._dropped_below:
+            (_, outcome), *_ = effects.outcomes
+            error = effects.dead_letters[0].error if effects.dead_letters else None
+            self._effects[record.offset] = _Pending(outcome, error, tuple(effects.tallies))
+
+    def effects_of(self, record: Record) -> Effects:
+        """Return the effects of a record; raises `RampwatchError` if the group has committed it."""
+        pending = self._effects.get(record.offset)
+        if pending is None:
+            raise RampwatchError(
+                f"{record.topic}-{record.partition} offset {record.offset} was committed before; restart the worker"
+            )
+        effects = Effects(tallies=list(pending.tallies))
+        if pending.error is not None:
+            effects.reject(record, pending.error)
+        else:
+            effects.outcomes[record.topic, pending.outcome] = 1
+        return effects
+
+    def note_committed(self, offset: int) -> None:
+        """Drop the effects of records committed by the time of the call before this one.
+
+        One call late, because an agent may still be busy with a record that another worker, to
+        which the partition has moved, has committed meanwhile.
+        """
+        if not self.next_offset:
+            self._committed = offset  # at the start no agent is busy yet
+        if self._committed > self._dropped_below:
+            self._dropped_below = self._committed
+            self._effects = {at: pending for at, pending in self._effects.items() if at >= self._dropped_below}
+        self._committed = offset

@@ -1,7 +1,7 @@
-"""What the group has committed: where it goes on, and in the metadata of that the watermark of the partition.
+"""The offsets that the group has committed, with each partition's watermark in the commit metadata.
 
-The watermark says up to where reads have been judged for good. It stands at both joined topics of a partition, and the
-greater counts, so that neither needs to be committed together with the other.
+Reads before the watermark are final. Both joined topics of a partition carry it and the greater
+value counts, so that the two need not be committed together.
 """
 
 from __future__ import annotations
@@ -23,36 +23,38 @@ _METADATA: Final = re.compile(r"watermark_ms=(-?\d{1,16})")
 
 
 class Committed(Struct, frozen=True):
-    """Where a partition of a topic goes on, and up to which stamp was judged; `NEVER` where nothing tells."""
+    """A committed offset and its watermark; `NEVER` if the metadata holds none."""
 
     offset: int
     watermark_ms: int
 
 
 def metadata(watermark_ms: int) -> str:
-    """Return what a commit says beside the offset; nothing where nothing is judged yet."""
+    """Return the metadata of a commit; empty for `NEVER`."""
     return "" if watermark_ms == NEVER else f"watermark_ms={watermark_ms}"
 
 
 def watermark_in(text: str | None) -> int:
-    """Return the watermark in a commit's metadata; `NEVER` where there is none."""
-    found = _METADATA.fullmatch(text or "")
-    return int(found[1]) if found else NEVER
+    """Return the watermark in a commit's metadata; `NEVER` if there is none."""
+    match = _METADATA.fullmatch(text or "")
+    return int(match[1]) if match else NEVER
 
 
 async def committed(settings: Settings, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
-    """Return what the group has committed for these partitions; those without are left out. Raises `KafkaError`."""
-    asked = list(tps)
+    """Return the group's commits for those partitions that have one; raises `KafkaError`."""
+    queried = list(tps)
     admin = AIOKafkaAdminClient(**connection(settings))
     try:
         await admin.start()
-        answer = await admin.list_consumer_group_offsets(settings.prefix + settings.group, partitions=asked)
+        response = await admin.list_consumer_group_offsets(settings.prefix + settings.group, partitions=queried)
     finally:
         await admin.close()
-    # a broker that may not answer for the group says so beside the offsets, where aiokafka does not look; one that may
-    # names every partition asked for, also those that have no commit
-    if not answer.keys() >= set(asked):
-        raise GroupCoordinatorNotAvailableError("who knows what the group has committed does not say it now")
+    # A broker that is not the group's coordinator reports that in a field which aiokafka ignores.
+    # The coordinator returns every partition queried, including those without a commit.
+    if not response.keys() >= set(queried):
+        raise GroupCoordinatorNotAvailableError("the group coordinator did not return the committed offsets")
     return {
-        tp: Committed(found.offset, watermark_in(found.metadata)) for tp, found in answer.items() if found.offset >= 0
+        tp: Committed(commit.offset, watermark_in(commit.metadata))
+        for tp, commit in response.items()
+        if commit.offset >= 0
     }

@@ -1,7 +1,7 @@
-"""What Faust's consumer lacks where it commits: a word beside the offset, batches, a way to settle anew.
+"""Extends Faust's consumer: commits with metadata, positions of batches, requested rebalances.
 
-A commit that fails is not the end of a worker: the broker is away, or the group is settling. What was not committed is
-read again by whoever goes on.
+A failed commit does not end a worker: the broker may be away, or a rebalance under way. The next
+owner reads again what was not committed.
 """
 
 from __future__ import annotations
@@ -23,33 +23,34 @@ _FETCH_WAIT_MS: Final = 100
 
 
 class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The thread that talks to Kafka; its consumer's ``saying`` is what a commit says."""
+    """The thread of the Kafka client; commits carry the ``pending_metadata`` of its consumer."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - Faust has no types
         consumer = super()._create_worker_consumer(transport)
-        # Faust fixes it at 1.5 s: for so long a fetch of quiet partitions would hold up the next of busy ones
+        # Faust hard-codes 1.5 s. A fetch from quiet partitions would delay the next one from busy
+        # partitions by that much.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
-        mine = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
-        said = {
-            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.consumer.saying.get(tp, ""))
-            for tp, offset in mine.items()
+        owned = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        commits = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.consumer.pending_metadata.get(tp, ""))
+            for tp, offset in owned.items()
         }
-        if not said:
-            return False  # all are somebody else's by now; aiokafka refuses to commit nothing
-        self.tp_last_committed_at.update(dict.fromkeys(mine, monotonic()))
+        if not commits:
+            return False  # other workers own all of them now, and aiokafka rejects an empty commit
+        self.tp_last_committed_at.update(dict.fromkeys(owned, monotonic()))
         try:
-            await consumer.commit(said)
+            await consumer.commit(commits)
         except KafkaError as error:
-            self.log.warning("not committed now (%s); trying again", type(error).__name__)
+            self.log.warning("offsets not committed (%s); retrying", type(error).__name__)
             return False
         return True
 
     def request_rebalance(self) -> None:
-        """Ask the group to share out its partitions again; returns at once."""
+        """Request a rebalance of the group; returns at once."""
         self.thread_loop.call_soon_threadsafe(self._request_rejoin)
 
     def _request_rejoin(self) -> None:
@@ -59,12 +60,13 @@ class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
-    """Faust's consumer, which knows where it reads on and what of that may be committed.
+    """Faust's consumer with its own positions, and with what may be committed of them.
 
-    Of a batch topic that is its own position, with the watermark beside it; of any other what Faust says.
+    For a batch topic that is the position, with the watermark as metadata; for any other topic it is
+    what Faust commits.
     """
 
-    handler: AssignedPartitions
+    partitions: AssignedPartitions
     progress: ProgressMonitor
     batch_topics: tuple[str, ...] = ()
 
@@ -72,13 +74,14 @@ class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._position: dict[TP, int] = {}
         self._uncommitted: dict[TP, int] = {}
-        self._said: dict[TP, str] = {}
-        self.saying: dict[TP, str] = {}
-        """What the commit under way says beside the offsets."""
+        """Offsets of commits that failed."""
+        self._committed_metadata: dict[TP, str] = {}
+        self.pending_metadata: dict[TP, str] = {}
+        """The metadata of the commit in flight."""
 
     def forget_positions(self) -> None:
-        """Know no more where to read on, nor what was committed."""
-        self._position, self._uncommitted, self._said = {}, {}, {}
+        """Forget where to read on and what was committed."""
+        self._position, self._uncommitted, self._committed_metadata = {}, {}, {}
 
     def _new_consumer_thread(self) -> CommittingThread:
         return CommittingThread(self, loop=self.loop, beacon=self.beacon)
@@ -89,30 +92,31 @@ class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
 
     def _new_offset(self, tp: TP) -> int | None:
         if tp.topic in self.batch_topics:
-            may = self.handler.committable_ms(tp.partition) is not None
-            return self._position.get(tp) if may else None
+            is_committable = self.partitions.committable_watermark_ms(tp.partition) is not None
+            return self._position.get(tp) if is_committable else None
         offset: int | None = super()._new_offset(tp)
         return max(offset or 0, self._uncommitted.get(tp, 0)) or None
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
-        moved: bool = super()._should_commit(tp, offset)
-        return moved or (tp.topic in self.batch_topics and self.metadata_of(tp) != self._said.get(tp))
+        has_moved: bool = super()._should_commit(tp, offset)
+        return has_moved or (tp.topic in self.batch_topics and self.metadata_of(tp) != self._committed_metadata.get(tp))
 
     def metadata_of(self, tp: TP) -> str:
-        """Return what a commit says of this partition beside the offset."""
-        watermark_ms = self.handler.committable_ms(tp.partition) if tp.topic in self.batch_topics else None
+        """Return the metadata to commit for a partition: its watermark, or nothing."""
+        is_batch = tp.topic in self.batch_topics
+        watermark_ms = self.partitions.committable_watermark_ms(tp.partition) if is_batch else None
         return "" if watermark_ms is None else metadata(watermark_ms)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        """Commit; what cannot be committed now is tried again with the next."""
-        # of a partition dropped meanwhile nothing is said any more, least of all that nothing was judged
+        """Commit; offsets that fail are committed with the next attempt."""
+        # A partition dropped meanwhile is not committed: empty metadata would erase its watermark.
         offsets = {tp: offset for tp, offset in offsets.items() if tp in self._position}
         before = {tp: self._committed_offset.get(tp) for tp in offsets}
-        said = self.saying = {tp: self.metadata_of(tp) for tp in offsets}
+        pending = self.pending_metadata = {tp: self.metadata_of(tp) for tp in offsets}
         done: bool = await super()._commit_offsets(offsets, start_new_transaction)
         if done:
             self.progress.mark()
-            self._said.update(said)
+            self._committed_metadata.update(pending)
             for tp in offsets:
                 self._uncommitted.pop(tp, None)
         else:

@@ -1,10 +1,10 @@
-"""One writer a partition of the incidents, one of the counters, and never two of a kind that can still write.
+"""Transactional writers, one for each partition of the incidents and one for the counters.
 
 Invariants:
 
-* Whoever opens a writer shuts out whoever had it before: Kafka refuses what an older one sends.
-* What is said together is seen together, or not at all: it is a transaction, read by `read_committed`.
-* After any failure the writer is of no use any more, and what was said last is known only from the topic itself.
+* Opening a writer fences the one opened before under the same name: Kafka rejects what it sends.
+* Records published together are a transaction: `read_committed` consumers see all of them or none.
+* After any failure a writer is unusable. What it published last is known from the topic alone.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from streams.kafka.connection import connection
 from streams.settings import Settings
 
 _TRANSACTION_MS_MAX: Final = 10_000
-"""How long the broker waits for a writer that begins to say something and does not end."""
+"""How long the broker keeps a transaction open before it aborts it."""
 _PUBLISH_S_MAX: Final = 15.0
-"""By then the broker has given the transaction up, and a group that settles must not wait for longer."""
+"""By then the broker has aborted the transaction, and a rebalance must not wait longer."""
 _OPEN_S_MAX: Final = 60.0
-"""A broker that knows no coordinator for transactions yet is asked again and again, in silence."""
-_AT_ONCE: Final = 200
-"""Records in one transaction: so many go out well before it is given up, also where all partitions have much to say."""
+"""While the broker has no transaction coordinator yet, aiokafka retries without end or log."""
+_TRANSACTION_RECORDS_MAX: Final = 200
+"""Few enough to be sent well before the timeout, even when all partitions publish at once."""
 _CLOSE_S_MAX: Final = 5.0
 _RECORD_BYTES_MAX: Final = 4 * 2**20
 
 
 class ProducerFencedError(RampwatchError):
-    """This writer can write no more: somebody else has the partition, or the broker was away for too long."""
+    """The writer is unusable: another one fenced it, or the broker was away for too long."""
 
 
 class OutboundRecord(NamedTuple):
-    """One record to be written."""
+    """One record to publish."""
 
     topic: str
     key: str
@@ -46,7 +46,7 @@ class OutboundRecord(NamedTuple):
 
 
 class FencedWriter:
-    """Writes what only one may write at a time; made by `open`."""
+    """A transactional producer that fences its predecessor of the same name; created by `open`."""
 
     def __init__(self, name: str, producer: Any, headers: Mapping[str, bytes]) -> None:  # noqa: ANN401
         self._name = name
@@ -55,12 +55,15 @@ class FencedWriter:
 
     @classmethod
     async def open(cls, settings: Settings, name: str, headers: Mapping[str, bytes]) -> Self:
-        """Shut out who had this name in this group before, and return its writer; raises `KafkaError`."""
+        """Fence the writer of this name in this group and return a new one; raises `KafkaError`.
+
+        ``headers``: of every record that it publishes.
+        """
         producer = AIOKafkaProducer(
             **connection(settings),
             transactional_id=f"{settings.prefix}{settings.group}-{name}",
             transaction_timeout_ms=_TRANSACTION_MS_MAX,
-            # an incident of the longest texts is larger than a record may be, until it is compressed
+            # before compression, an incident with the longest texts exceeds the default
             max_request_size=_RECORD_BYTES_MAX,
             compression_type="gzip",
         )
@@ -68,36 +71,38 @@ class FencedWriter:
             await asyncio.wait_for(producer.start(), _OPEN_S_MAX)
         except TimeoutError:
             await producer.stop()
-            raise KafkaTimeoutError(f"writer {name} has had no answer for {_OPEN_S_MAX:.0f} s") from None
+            raise KafkaTimeoutError(f"writer {name}: no response from the broker for {_OPEN_S_MAX:.0f} s") from None
         except BaseException:
             await producer.stop()
             raise
         return cls(name, producer, headers)
 
     async def publish(self, records: Sequence[OutboundRecord]) -> None:
-        """Publish records, in their order, many of them in several steps; raises `ProducerFencedError`."""
-        for first in range(0, len(records), _AT_ONCE):
-            await self._publish_together(records[first : first + _AT_ONCE])
+        """Publish records in order, in one transaction or several; raises `ProducerFencedError`."""
+        for first in range(0, len(records), _TRANSACTION_RECORDS_MAX):
+            await self._publish_in_time(records[first : first + _TRANSACTION_RECORDS_MAX])
 
-    async def _publish_together(self, records: Sequence[OutboundRecord]) -> None:
-        saying = asyncio.ensure_future(self._publish(records))
-        await asyncio.wait({saying}, timeout=_PUBLISH_S_MAX)
-        if not saying.done():
-            saying.cancel()  # and not waited for: what hangs may go on hanging
-            raise ProducerFencedError(f"writer {self._name} has had no answer for {_PUBLISH_S_MAX:.0f} s")
+    async def _publish_in_time(self, records: Sequence[OutboundRecord]) -> None:
+        publishing = asyncio.ensure_future(self._publish(records))
+        await asyncio.wait({publishing}, timeout=_PUBLISH_S_MAX)
+        if not publishing.done():
+            publishing.cancel()  # not awaited, because it may hang in the cancellation as well
+            raise ProducerFencedError(f"writer {self._name}: no response from the broker for {_PUBLISH_S_MAX:.0f} s")
         try:
-            saying.result()
+            publishing.result()
         except KafkaError as error:
-            raise ProducerFencedError(f"writer {self._name} is shut out ({type(error).__name__})") from None
+            raise ProducerFencedError(f"writer {self._name}: fenced or failed ({type(error).__name__})") from None
 
     async def _publish(self, records: Sequence[OutboundRecord]) -> None:
         async with self._producer.transaction():
             sent = [
-                await self._producer.send(one.topic, one.value, one.key.encode(), one.partition, headers=self._headers)
-                for one in records
+                await self._producer.send(
+                    record.topic, record.value, record.key.encode(), record.partition, headers=self._headers
+                )
+                for record in records
             ]
             await asyncio.gather(*sent)
 
     async def close(self) -> None:
-        """Give the connections back, or leave them to the system where the broker does not answer."""
+        """Close the connections, without waiting long for a broker that does not respond."""
         await asyncio.wait({asyncio.ensure_future(self._producer.stop())}, timeout=_CLOSE_S_MAX)

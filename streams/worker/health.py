@@ -1,8 +1,8 @@
-"""How a worker knows that it is well, and how it tells: ``/health/live``, ``/health/ready``, ``/metrics``.
+"""A worker's health, and the endpoints ``/health/live``, ``/health/ready`` and ``/metrics``.
 
-A worker lives while it commits what it reads. It also lives while there is nothing to commit, while the broker is away
-and it keeps trying, and while it reads again what was known of a partition; where none of that has been so for a while,
-something hangs, and a restart is the remedy.
+A worker is alive while it commits what it reads. It is also alive while there is nothing to commit,
+while it retries because the broker is away, and while it rebuilds partitions. If none of that has
+been the case for too long, something hangs, and a restart is the remedy.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from prometheus_client import make_wsgi_app
 
 from streams.worker import metrics
 
-_PAGES: Final = ("/metrics", "/health/live", "/health/ready")
+_PATHS: Final = ("/metrics", "/health/live", "/health/ready")
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class ProgressMonitor:
-    """When a worker last had progress, or none to make."""
+    """Measures how long ago a worker last made progress, or had no work."""
 
     def __init__(self, stalled_after_ms: int) -> None:
         self._stalled_after_s = stalled_after_ms / 1000
         self._marked_s = time.monotonic()
 
     def mark(self) -> None:
-        """Note progress, or that there is none to make."""
+        """Note that the worker made progress, or has no work."""
         self._marked_s = time.monotonic()
 
     @property
     def age_s(self) -> float:
-        """How long ago that was."""
+        """The time since the last mark."""
         return time.monotonic() - self._marked_s
 
     @property
     def is_stalled(self) -> bool:
-        """Whether that is too long ago."""
+        """Whether the last mark is too long ago."""
         return self.is_stalled_for(0)
 
     def is_stalled_for(self, seconds: float) -> bool:
-        """Whether it was too long ago even so long ago."""
+        """Return whether the worker has been stalled for more than ``seconds``."""
         return self.age_s > self._stalled_after_s + seconds
 
 
-class Pages:
-    """What the worker's small web server answers."""
+class HealthPages:
+    """The WSGI application with the health and metrics endpoints."""
 
     def __init__(self, progress: ProgressMonitor, is_ready: Callable[[], bool]) -> None:
         self._progress = progress
@@ -60,40 +60,41 @@ class Pages:
         self._metrics = make_wsgi_app(metrics.REGISTRY)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one question; a WSGI application."""
+        """Answer a request, whatever its method."""
         path = environ.get("PATH_INFO", "")
         if path == "/health/live":
-            told = {"alive": not self._progress.is_stalled, "seconds_since_progress": round(self._progress.age_s, 1)}
-            return _answer(start_response, told, not self._progress.is_stalled)
+            body = {"alive": not self._progress.is_stalled, "seconds_since_progress": round(self._progress.age_s, 1)}
+            return _json_response(start_response, body, not self._progress.is_stalled)
         if path == "/health/ready":
-            return _answer(start_response, {"ready": self._is_ready()}, self._is_ready())
+            return _json_response(start_response, {"ready": self._is_ready()}, self._is_ready())
         if path == "/metrics":
-            found: Iterable[bytes] = self._metrics(environ, start_response)
-            return found
-        # a probe that asks for a page by a wrong name must not be told that all is well
+            response: Iterable[bytes] = self._metrics(environ, start_response)
+            return response
+        # a probe configured with a wrong path must fail, not report a healthy worker
         start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"{path}: no such page; ask for {', '.join(_PAGES)}\n".encode()]
+        return [f"{path}: no such page; use one of {', '.join(_PATHS)}\n".encode()]
 
 
-def _answer(start_response: StartResponse, told: dict[str, Any], is_well: bool) -> list[bytes]:
-    start_response("200 OK" if is_well else "503 Service Unavailable", [("Content-Type", "application/json")])
-    return [json.dumps(told).encode()]
+def _json_response(start_response: StartResponse, body: dict[str, Any], is_healthy: bool) -> list[bytes]:
+    status = "200 OK" if is_healthy else "503 Service Unavailable"
+    start_response(status, [("Content-Type", "application/json")])
+    return [json.dumps(body).encode()]
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-class _Quiet(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of each question."""
+        """Log no requests."""
 
 
-def serve(host: str, port: int, pages: Pages) -> None:
-    """Answer in the background for as long as the process lives; raises `OSError`."""
+def serve(host: str, port: int, pages: HealthPages) -> None:
+    """Serve the pages from a background thread until the process ends; raises `OSError`."""
 
     class Server(_Server):
         address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
 
-    server = make_server(host, port, pages, Server, _Quiet)
+    server = make_server(host, port, pages, Server, _QuietHandler)
     threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()

@@ -1,6 +1,7 @@
-"""Log lines that say the same again, let through once in a while.
+"""Throttles log messages that repeat.
 
-While a broker is away aiokafka says so a hundred times a second, gigabytes a day; whoever is on call needs it once.
+While a broker is away, aiokafka logs the same message a hundred times a second, gigabytes a day. The
+person on call needs it once.
 """
 
 from __future__ import annotations
@@ -12,39 +13,41 @@ from collections.abc import Callable
 from typing import Final
 
 EVERY_S: Final = 10.0
-_KEPT_MAX: Final = 1_000
-"""Different messages that are remembered; beyond, all are forgotten, and said once more."""
+"""A message that repeats passes once in this time."""
+_MESSAGES_MAX: Final = 1_000
+"""Distinct messages remembered. Beyond that all are forgotten, and each passes once more."""
 
 
 class LogThrottle(logging.Filter):
-    """Holds back what a logger below ``name`` has said a moment ago, and tells how often it was held back."""
+    """Suppresses and counts repeated messages of the logger ``name`` and those below it."""
 
     def __init__(self, name: str, now_s: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._of = name
+        self._logger = name
         self._now_s = now_s
-        self._said: dict[str, tuple[float, int]] = {}
-        """By message: when it was let through, and how often it has been held back since."""
+        self._messages: dict[str, tuple[float, int]] = {}
+        """For each message: when it last passed, and how many repeats were suppressed since."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is let through."""
-        if not f"{record.name}.".startswith(f"{self._of}."):
+        """Return whether a record passes."""
+        if not f"{record.name}.".startswith(f"{self._logger}."):
             return True
         message, now_s = record.getMessage(), self._now_s()
-        said_s, held_back = self._said.get(message, (-math.inf, 0))
-        if now_s - said_s < EVERY_S:
-            self._said[message] = (said_s, held_back + 1)
+        passed_s, suppressed = self._messages.get(message, (-math.inf, 0))
+        if now_s - passed_s < EVERY_S:
+            self._messages[message] = (passed_s, suppressed + 1)
             return False
-        if len(self._said) >= _KEPT_MAX:
-            self._said.clear()
-        self._said[message] = (now_s, 0)
-        if held_back:
-            record.msg, record.args = f"{message} (and {held_back} times more since {now_s - said_s:.0f} s ago)", ()
+        if len(self._messages) >= _MESSAGES_MAX:
+            self._messages.clear()
+        self._messages[message] = (now_s, 0)
+        if suppressed:
+            record.msg = f"{message} (repeats suppressed in the last {now_s - passed_s:.0f} s: {suppressed})"
+            record.args = ()
         return True
 
 
 def throttle_repeated_logs(name: str) -> None:
-    """Let what a library's loggers repeat through once in a while, on all handlers that there are."""
-    repeats = LogThrottle(name)
+    """Throttle the repeated messages of a library's loggers on all handlers of the root logger."""
+    throttle = LogThrottle(name)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(repeats)
+        handler.addFilter(throttle)

@@ -1,4 +1,4 @@
-"""Every metric of rampwatch, declared once. No label ever holds a plate, a name or an id."""
+"""Every metric of rampwatch, declared once. No label value is ever a plate, a name or an id."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from contextlib import suppress
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from streams.core.counters.events import Period, SpikeCounter
+from streams.core.effects import Effects
 
 REGISTRY = CollectorRegistry()
 
 RECORDS = Counter(
     "rampwatch_records",
-    "Records read from the input topics, by what each ended as; the outcomes of a topic add up to what was consumed.",
+    "Records consumed from the input topics, by outcome. Each record has exactly one outcome.",
     ["topic", "outcome"],
     registry=REGISTRY,
 )
 DEAD_LETTERS = Counter(
-    "rampwatch_dead_letters", "Records that could not be used, by the reason.", ["topic", "reason"], registry=REGISTRY
+    "rampwatch_dead_letters", "Records sent to the dead letters, by reason.", ["topic", "reason"], registry=REGISTRY
 )
 INCIDENTS = Counter(
     "rampwatch_incidents_published",
-    "Revisions of linked incidents published, by the status they say.",
+    "Revisions of linked incidents published, by status.",
     ["status"],
     registry=REGISTRY,
 )
@@ -31,56 +32,60 @@ READS_KEPT = Gauge(
     "rampwatch_reads_kept", "Plate reads in memory, over all partitions of this worker.", registry=REGISTRY
 )
 PARTITIONS = Gauge(
-    "rampwatch_partitions", "Partitions of the joined topics that this worker has, or is rebuilding.", registry=REGISTRY
+    "rampwatch_partitions", "Partitions of the joined topics that this worker owns or rebuilds.", registry=REGISTRY
 )
 PARTITIONS_READY = Gauge(
     "rampwatch_partitions_ready",
-    "Partitions that are rebuilt and have read all that was there when they were taken over.",
+    "Partitions that are rebuilt and have been read to the ends their inputs had at takeover.",
     registry=REGISTRY,
 )
 LAG = Gauge(
     "rampwatch_lag_records",
-    "Records of the joined topics that lie behind what this worker has joined, asked for once a second.",
+    "Records in this worker's partitions of a joined topic that are not joined yet. Updated about once a second.",
     ["topic"],
     registry=REGISTRY,
 )
 WATERMARK = Gauge(
     "rampwatch_watermark_timestamp_seconds",
-    "Up to when, by stamps, all is joined and said for good, in the partition of this worker that is furthest behind; "
-    "NaN until that is known. It stands still while nothing at all comes in.",
+    "Watermark of the worker's partition that is furthest behind; results before it are final. "
+    "NaN until it is known. It does not advance without input.",
     registry=REGISTRY,
 )
 WATERMARK.set(math.nan)
 REBUILT = Counter(
     "rampwatch_rebuilt_records",
-    "Records read again to rebuild what was known of partitions taken over.",
+    "Records read to rebuild the state of partitions taken over.",
     ["topic"],
     registry=REGISTRY,
 )
 
 _PERIODS = ["kind", "zone", "period"]
-_COUNT = Gauge("rampwatch_spike_count", "Events of a period, by kind, zone and period.", _PERIODS, registry=REGISTRY)
-_BASE = Gauge(
+_COUNT = Gauge("rampwatch_spike_count", "Events in a period.", _PERIODS, registry=REGISTRY)
+_COMPARISON_COUNT = Gauge(
     "rampwatch_spike_comparison_count",
-    "Events of the period that it is compared with; absent where it cannot be compared.",
+    "Events in the comparison period. Absent if the two cannot be compared.",
     _PERIODS,
     registry=REGISTRY,
 )
-_RATIO = Gauge(
+_RATE_RATIO = Gauge(
     "rampwatch_spike_rate_ratio",
-    "Rate of a period over that of the one it is compared with, and the ends of its 95 % interval.",
+    "Rate in a period divided by the rate in the comparison period (empty bound), "
+    "and its 95 % confidence limits (low, high). Absent if undefined.",
     [*_PERIODS, "bound"],
     registry=REGISTRY,
 )
 _RECENT = Gauge(
-    "rampwatch_spike_recent", "Events of the last hour, day and week.", ["kind", "zone", "window"], registry=REGISTRY
+    "rampwatch_spike_recent",
+    "Events in the last hour, 24 hours and 7 days.",
+    ["kind", "zone", "window"],
+    registry=REGISTRY,
 )
-_ALARM = Gauge("rampwatch_spike_alarm", "1 while an alarm is up.", ["kind", "zone"], registry=REGISTRY)
-_SPIKES = (_COUNT, _BASE, _RATIO, _RECENT, _ALARM)
+_ALARM = Gauge("rampwatch_spike_alarm", "1 while an alarm is up, else 0.", ["kind", "zone"], registry=REGISTRY)
+_SPIKE_GAUGES = (_COUNT, _COMPARISON_COUNT, _RATE_RATIO, _RECENT, _ALARM)
 
 
-def show_counters(counters: Iterable[SpikeCounter]) -> None:
-    """Set the gauges of the spike counters; on the worker that counts."""
+def set_counters(counters: Iterable[SpikeCounter]) -> None:
+    """Set the gauges of the spike counters, on the counter leader."""
     for counter in counters:
         kind, zone = counter.kind, counter.zone_id
         for window in ("h1", "h24", "d7"):
@@ -89,14 +94,14 @@ def show_counters(counters: Iterable[SpikeCounter]) -> None:
         for name in counter.periods.__struct_fields__:
             period: Period = getattr(counter.periods, name)
             _COUNT.labels(kind, zone, name).set(period.count)
-            _set_or_remove(_BASE, (kind, zone, name), period.comparison_count)
+            _set_or_remove(_COMPARISON_COUNT, (kind, zone, name), period.comparison_count)
             bounds = {"": period.rate_ratio, "low": period.rate_ratio_low, "high": period.rate_ratio_high}
             for bound, value in bounds.items():
-                _set_or_remove(_RATIO, (kind, zone, name, bound), value)
+                _set_or_remove(_RATE_RATIO, (kind, zone, name, bound), value)
 
 
 def _set_or_remove(gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:
-    """Set a gauge; what cannot be said is absent, not nought."""
+    """Set a gauge, or remove the series if the value is undefined: 0 would be wrong."""
     if value is not None:
         gauge.labels(*labels).set(value)
     else:
@@ -104,7 +109,15 @@ def _set_or_remove(gauge: Gauge, labels: tuple[str, ...], value: float | None) -
             gauge.remove(*labels)
 
 
-def forget_counters() -> None:
-    """Show no counters: another worker counts now."""
-    for gauge in _SPIKES:
+def count_outcomes(effects: Effects) -> None:
+    """Count the outcomes of records, once their effects are delivered."""
+    for (topic, outcome), count in effects.outcomes.items():
+        RECORDS.labels(topic, outcome).inc(count)
+    for dead in effects.dead_letters:
+        DEAD_LETTERS.labels(dead.record.topic, dead.error.reason).inc()
+
+
+def clear_counters() -> None:
+    """Remove the gauges of the spike counters, because another worker is the counter leader now."""
+    for gauge in _SPIKE_GAUGES:
         gauge.clear()

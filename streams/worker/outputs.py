@@ -1,4 +1,7 @@
-"""What a worker writes beside its incidents: dead letters, strays and tallies, through Faust's producer."""
+"""Delivers a worker's effects through Faust's producer: forwards, dead letters and tallies.
+
+Incidents are not published here but by the transactional writer of their partition.
+"""
 
 from __future__ import annotations
 
@@ -10,155 +13,171 @@ from typing import Any, Final, NamedTuple
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
+from streams.core.codec import ENCODER
 from streams.core.counters.events import Tally, tally_key
-from streams.core.dead_letters import dead_letter_headers, dead_letter_key
-from streams.core.events import DEAD_LETTERS, ENCODER, FORWARDED_HEADER, TALLIES, InvalidRecord, Record
-from streams.kafka.connection import DENIED
+from streams.core.effects import TOO_LARGE_TO_FORWARD, DeadLetter, Effects, Forward
+from streams.core.topics import (
+    DEAD_LETTERS,
+    DIGEST_HEADER,
+    FORWARDED_HEADER,
+    REPLAY_HEADER,
+    STAMP_HEADER,
+    TALLIES,
+    TRUNCATED_HEADER,
+)
+from streams.kafka.connection import ACCESS_ERRORS
 from streams.settings import Settings
+from streams.worker import metrics
 from streams.worker.health import ProgressMonitor
-from streams.worker.records import STAMP_HEADER
 
 DEAD_LETTER_BYTES_MAX: Final = 16 * 2**20
-"""Of a record's own bytes. A record larger than its topic takes came compressed, and so does its dead letter."""
-TOO_LARGE: Final = InvalidRecord(
-    "limit", "", "lies on a wrong partition and is too large to be sent on; key records by their plate key"
-)
-DIGEST_HEADER: Final = "rampwatch-digest"
-"""Of all that is published: the digest of the site file, the rules and the calibration."""
-_AGAIN_S: Final = 1.0
+"""Of the record's own bytes.
+
+A record larger than its topic takes was compressed, and so is its dead letter.
+"""
+_RETRY_S: Final = 1.0
 
 log = logging.getLogger("rampwatch.worker")
 
 
-class Sending(NamedTuple):
-    """A record to be written; without a ``partition`` the key decides."""
+class Message(NamedTuple):
+    """A record to be produced; without a ``partition`` the key decides."""
 
     topic: str
     key: bytes
     value: bytes
     partition: int | None
     headers: dict[str, bytes]
-    instead: Any = None
-    """The `Sending` in its place where its topic does not take it; None: itself, shortened."""
 
-    def smaller(self) -> Sending:
-        """What is sent instead of what is too large."""
-        if self.instead is not None:
-            smaller: Sending = self.instead
-            return smaller
-        told = f"the first {len(self.value) // 2} bytes of it, the topic takes no more".encode()
-        return self._replace(
-            value=self.value[: len(self.value) // 2], headers=self.headers | {"rampwatch-truncated": told}
-        )
+    def first_half(self) -> Message:
+        """Return the message with the first half of its value, saying so in a header."""
+        half = len(self.value) // 2
+        note = f"the first {half} bytes; the topic takes no more".encode()
+        return self._replace(value=self.value[:half], headers=self.headers | {TRUNCATED_HEADER: note})
 
 
 class Outputs:
-    """Publishes what could not be used here; every call returns when the broker has it."""
+    """Delivers effects; a call returns when the broker has everything."""
 
-    def __init__(self, app: Any, settings: Settings, digest: str, progress: ProgressMonitor) -> None:  # noqa: ANN401 - Faust has no types
+    def __init__(self, app: Any, settings: Settings, digest: str, progress: ProgressMonitor) -> None:  # noqa: ANN401
         self._app = app
         self.prefix: Final = settings.prefix
         self._progress = progress
         self.headers: Final = {DIGEST_HEADER: digest.encode()}
         if settings.prefix:
-            self.headers["rampwatch-replay"] = settings.prefix.encode()
+            self.headers[REPLAY_HEADER] = settings.prefix.encode()
 
-    async def dead_letters(self, refusals: Sequence[tuple[Record, InvalidRecord]]) -> None:
-        """Publish records that could not be used, as they came; tries until the broker has them."""
-        await self._send(self._dead_letter(record, refused) for record, refused in refusals)
+    async def deliver(self, effects: Effects) -> None:
+        """Deliver all but incidents, then count the outcomes.
 
-    def _dead_letter(self, record: Record, refused: InvalidRecord) -> Sending:
-        headers = self.headers | _as_bytes(record, refused)
-        return Sending(self.prefix + DEAD_LETTERS, dead_letter_key(record).encode(), _kept(record), None, headers)
+        Retries until the broker has everything.
 
-    async def forward(self, strays: Sequence[tuple[int, str, Record]]) -> None:
-        """Send records on to the partitions where they belong, given each with its plate key; as `dead_letters`.
-
-        What its topic does not take again becomes a dead letter: half a record is none.
+        A forward that its topic does not take back becomes a dead letter, and is counted as one.
+        Raises where this worker lacks a right.
         """
-        await self._send(
-            Sending(
-                self.prefix + record.topic,
-                key.encode(),
-                record.value or b"",
-                number,
-                self._of_stray(record),
-                self._dead_letter(record, TOO_LARGE),
-            )
-            for number, key, record in strays
-        )
+        for forward in await self._forward(effects.forwards):
+            effects.reject_forward(forward, TOO_LARGE_TO_FORWARD)
+        await self._send_shortened(map(self._dead_letter, effects.dead_letters))
+        await self._send_shortened(map(self._tally, effects.tallies))
+        metrics.count_outcomes(effects)
 
-    async def tallies(self, tallies: Iterable[Tally]) -> None:
-        """Publish what is counted; as `dead_letters`."""
-        topic = self.prefix + TALLIES
-        await self._send(
-            Sending(topic, tally_key(tally).encode(), ENCODER.encode(tally), 0, self.headers) for tally in tallies
-        )
+    async def _forward(self, forwards: Sequence[Forward]) -> list[Forward]:
+        """Forward records to the partitions they belong to.
 
-    def _of_stray(self, record: Record) -> dict[str, bytes]:
-        headers = {FORWARDED_HEADER: f"{record.partition}:{record.offset}".encode()}
-        return headers | ({STAMP_HEADER: str(record.stamp_ms).encode()} if self.prefix else {})
+        Return those too large for the topic.
+        """
+        too_large = await self._send([self._forwarded(forward) for forward in forwards])
+        return [forwards[at] for at in too_large]
 
-    async def _send(self, sendings: Iterable[Sending]) -> None:
-        """Send until the broker has all: in part what is too large for its topic; raises where nothing is permitted."""
-        left = list(sendings)
+    async def _send_shortened(self, messages: Iterable[Message]) -> None:
+        """Send messages; cut short those that are too large for their topic."""
+        left = list(messages)
         while left:
-            told = await self._kept_back(left)
-            await self._wait(error for _, error in told if not isinstance(error, MessageSizeTooLargeError))
-            left = [row.smaller() if isinstance(error, MessageSizeTooLargeError) else row for row, error in told]
+            left = [left[at].first_half() for at in await self._send(left)]
 
-    async def _kept_back(self, rows: Sequence[Sending]) -> list[tuple[Sending, KafkaError]]:
-        """Send rows and return those that the broker has not, each with what kept it back.
+    # ------------------------------------------------------------------ messages
 
-        They are handed to the producer one after the other: of a thousand that wait there for room all are woken for
-        the next that fits, and a flood of dead letters would go out at a hundredth of the speed.
+    def _forwarded(self, forward: Forward) -> Message:
+        record = forward.record
+        headers = {FORWARDED_HEADER: f"{record.partition}:{record.offset}".encode()}
+        if self.prefix:
+            headers[STAMP_HEADER] = str(record.stamp_ms).encode()
+        topic = self.prefix + record.topic
+        return Message(topic, forward.plate_key.encode(), record.value or b"", forward.partition, headers)
+
+    def _dead_letter(self, dead: DeadLetter) -> Message:
+        value = dead.record.value or b""
+        headers = self.headers | {name: text.encode() for name, text in dead.headers.items()}
+        if len(value) > DEAD_LETTER_BYTES_MAX:
+            headers[TRUNCATED_HEADER] = f"the first {DEAD_LETTER_BYTES_MAX} bytes of {len(value)}".encode()
+        return Message(self.prefix + DEAD_LETTERS, dead.key.encode(), value[:DEAD_LETTER_BYTES_MAX], None, headers)
+
+    def _tally(self, tally: Tally) -> Message:
+        return Message(self.prefix + TALLIES, tally_key(tally).encode(), ENCODER.encode(tally), 0, self.headers)
+
+    # ------------------------------------------------------------------ sending
+
+    async def _send(self, messages: Sequence[Message]) -> list[int]:
+        """Send messages, retrying until the broker has them.
+
+        Return the indexes of those too large.
         """
-        under_way: list[tuple[Sending, Any]] = []
-        kept_back: list[tuple[Sending, KafkaError]] = []
-        for at, row in enumerate(rows):
-            try:
-                under_way.append((row, await self._begun(row)))
-            except MessageSizeTooLargeError as error:
-                kept_back.append((row, error))
-            except KafkaError as error:
-                kept_back += [(other, error) for other in rows[at:]]  # no room for one, none for the next
-                break
-        answers = await asyncio.gather(*(answer for _, answer in under_way), return_exceptions=True)
-        for (row, _), answer in zip(under_way, answers, strict=True):
-            if isinstance(answer, KafkaError):
-                kept_back.append((row, answer))
-            elif isinstance(answer, BaseException):
-                raise answer
-        return kept_back
+        left = list(range(len(messages)))
+        too_large: list[int] = []
+        while left:
+            failed = await self._send_once(messages, left)
+            too_large += [at for at, error in failed if isinstance(error, MessageSizeTooLargeError)]
+            retry = [(at, error) for at, error in failed if not isinstance(error, MessageSizeTooLargeError)]
+            await self._back_off([error for _, error in retry])
+            left = [at for at, _ in retry]
+        return sorted(too_large)
 
-    async def _begun(self, row: Sending) -> Any:  # noqa: ANN401 - aiokafka has no types
-        """Hand a row to the producer and return what will be the broker's answer; raises `KafkaError`."""
+    async def _send_once(self, messages: Sequence[Message], indexes: Sequence[int]) -> list[tuple[int, KafkaError]]:
+        """Send messages; return the indexes of those the broker does not have, with the errors.
+
+        They are handed to the producer one after the other. Of a thousand that wait for room in its
+        buffer, all are woken for the next that fits: a flood of dead letters would go out at a
+        hundredth of the speed.
+        """
+        in_flight: list[tuple[int, Any]] = []
+        failed: list[tuple[int, KafkaError]] = []
+        for n, at in enumerate(indexes):
+            try:
+                in_flight.append((at, await self._produce(messages[at])))
+            except MessageSizeTooLargeError as error:
+                failed.append((at, error))
+            except KafkaError as error:
+                failed += [(later, error) for later in indexes[n:]]  # no room for one, none for the next
+                break
+        results = await asyncio.gather(*(result for _, result in in_flight), return_exceptions=True)
+        for (at, _), result in zip(in_flight, results, strict=True):
+            if isinstance(result, KafkaError):
+                failed.append((at, result))
+            elif isinstance(result, BaseException):
+                raise result
+        return failed
+
+    async def _produce(self, message: Message) -> Any:  # noqa: ANN401 - aiokafka has no types
+        """Hand a message to the producer and return the future of the broker's answer.
+
+        Raises `KafkaError`.
+        """
         producer = await self._app.maybe_start_producer()
         try:
-            return await producer.send(row.topic, row.key, row.value, row.partition, None, list(row.headers.items()))
+            return await producer.send(
+                message.topic, message.key, message.value, message.partition, None, list(message.headers.items())
+            )
         except ProducerSendError as error:
             if isinstance(error.__cause__, KafkaError):
                 raise error.__cause__ from None
             raise
 
-    async def _wait(self, errors: Iterable[KafkaError]) -> None:
-        """Wait for better times where something failed, and raise what gets no better."""
+    async def _back_off(self, errors: Sequence[KafkaError]) -> None:
+        """Wait before a retry; raise an error that no retry mends."""
         for error in errors:
-            if isinstance(error, DENIED):
+            if isinstance(error, ACCESS_ERRORS):
                 raise error
-            log.warning("the broker takes not everything now (%s); trying again", type(error).__name__)
+        if errors:
+            log.warning("the broker did not take %d records (%s); retrying", len(errors), type(errors[0]).__name__)
             self._progress.mark()
-            await asyncio.sleep(_AGAIN_S)
-            return
-
-
-def _kept(record: Record) -> bytes:
-    return (record.value or b"")[:DEAD_LETTER_BYTES_MAX]
-
-
-def _as_bytes(record: Record, refused: InvalidRecord) -> dict[str, bytes]:
-    headers = dead_letter_headers(record, refused)
-    size = len(record.value or b"")
-    if size > DEAD_LETTER_BYTES_MAX:
-        headers["rampwatch-truncated"] = f"the first {DEAD_LETTER_BYTES_MAX} bytes of {size}"
-    return {name: text.encode() for name, text in headers.items()}
+            await asyncio.sleep(_RETRY_S)

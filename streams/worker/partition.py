@@ -1,13 +1,14 @@
-"""One partition at work: its engine, how far its inputs were read, and the one who may say what it finds.
+"""One assigned partition: its engine, the progress of its inputs, and the writer of its incidents.
 
 Invariants:
 
-* An incident's changes are published before the memory they came from is released, and before the offsets of the
-  records they came from, or the watermark, may be committed.
-* Until every input was read to the end it had when the partition was taken over, nothing is changed in an incident
-  said before, nothing is released, and the watermark that is committed stays; incidents nobody has heard of go out at
-  once. Offsets are committed: whoever takes over next is fed from that watermark on, and says what was not said.
-* The watermark moves only by what was read, or by an end that was asked for afterwards.
+* An incident's changes are published before the memory behind them is released, and before the
+  watermark or the offsets of the records behind them may be committed.
+* Until every input has been read to the end it had at takeover, no published incident changes,
+  nothing is released, and the committed watermark stays. New incidents are published at once.
+  Offsets are committed: the next owner is fed from the committed watermark on, and publishes what
+  this one did not.
+* The watermark moves only by records that were read, or by an end that was queried afterwards.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from streams.core.codec import ENCODER
 from streams.core.engine import Engine
-from streams.core.events import ENCODER
 from streams.core.windows import Watermark
 from streams.worker import metrics
 from streams.worker.fenced_writer import FencedWriter, OutboundRecord
 
 Source = tuple[str, int]
-"""A topic, without its prefix, and a partition of it."""
+"""A topic, without its prefix, and one of its partitions."""
 
 
 class Partition:
-    """A partition of the joined topics, from the moment its rebuilding begins."""
+    """A partition of the joined topics, from the start of its rebuild."""
 
     def __init__(
         self,
@@ -38,9 +39,9 @@ class Partition:
         noted_ends: Mapping[Source, int],
         finalized_through_ms: int,
     ) -> None:
-        """Begin silent.
+        """Create a partition that does not publish yet.
 
-        ``incidents``: the topic of what it says; ``noted_ends``: of all inputs, when it was taken over;
+        ``incidents``: the topic to publish to. ``noted_ends``: the ends of all inputs at takeover.
         ``finalized_through_ms``: the watermark committed by then.
         """
         self.number: Final = number
@@ -48,42 +49,41 @@ class Partition:
         self.watermark: Final = watermark
         self.writer: Final = writer
         self.committable_watermark_ms = finalized_through_ms
-        """The watermark up to which all that differs is published: what a commit may say."""
+        """The watermark through which every change is published: what a commit may carry."""
         self.is_live = False
-        """Whether what was read before has been read again, so that it may speak."""
+        """Whether the rebuild is complete, so that the partition may publish."""
         self._incidents = incidents
-        self._behind = dict(noted_ends)
+        self._catching_up = dict(noted_ends)
 
     @property
-    def is_behind(self) -> bool:
-        """Whether some input is not yet read up to its noted end."""
-        return bool(self._behind)
+    def is_catching_up(self) -> bool:
+        """Whether some input has not yet been read to its noted end."""
+        return bool(self._catching_up)
 
-    def reached(self, source: Source, position: int) -> None:
-        """Note that this partition of a topic has been read up to the record before ``position``."""
-        if self._behind and position >= self._behind.get(source, position + 1):
-            del self._behind[source]
+    def note_position(self, source: Source, position: int) -> None:
+        """Note that a partition of a topic has been read up to the record before ``position``."""
+        if self._catching_up and position >= self._catching_up.get(source, position + 1):
+            del self._catching_up[source]
 
-    def caught_up(self, source: Source) -> None:
-        """Note that all there is of this partition of a topic has been read, even if it was once more."""
-        self._behind.pop(source, None)
+    def note_caught_up(self, source: Source) -> None:
+        """Note that a partition of a topic has been read to its end."""
+        self._catching_up.pop(source, None)
 
     def go_live(self, positions: Iterable[tuple[Source, int]]) -> None:
-        """All that was read before is known again: from these positions on records are new."""
+        """End the rebuild: records from these positions on are new."""
         self.is_live = True
         for source, position in positions:
-            self.reached(source, position)
+            self.note_position(source, position)
 
     async def publish(self) -> None:
-        """Say what differs, then let go of what nobody needs any more; raises `ProducerFencedError`."""
-        changed = self.engine.changes(only_new=self.is_behind)
+        """Publish what changed, then release memory; raises `ProducerFencedError`."""
+        changed = self.engine.changes(only_new=self.is_catching_up)
         if changed:
-            topic, number = self._incidents, self.number
             await self.writer.publish(
-                [OutboundRecord(topic, i.incident_id, ENCODER.encode(i), number) for i in changed]
+                [OutboundRecord(self._incidents, i.incident_id, ENCODER.encode(i), self.number) for i in changed]
             )
             for incident in changed:
                 metrics.INCIDENTS.labels(incident.status).inc()
-        if not self.is_behind:
+        if not self.is_catching_up:
             self.engine.release(self.watermark.value_ms)
             self.committable_watermark_ms = max(self.committable_watermark_ms, self.watermark.value_ms)

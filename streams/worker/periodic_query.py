@@ -1,7 +1,7 @@
-"""A question to the broker that is asked now and then, and that nobody waits for.
+"""A query to the broker that runs in the background at intervals, so that nothing waits for it.
 
-Where partitions end is such a question: the answer may take a minute and a half while one of the brokers is away, and
-what the others have must be joined meanwhile.
+The end offsets of partitions are such a query. While one broker is away the response may take 90 s,
+and records from the other brokers must be joined meanwhile.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from typing import Any, Final, Generic, TypeVar
 T = TypeVar("T")
 
 QUERY_EVERY_S: Final = 1.0
-"""How often the ends of partitions are asked for: it bounds how late memory is released."""
+"""How often the end offsets are queried: it bounds how late memory is released."""
 
 
 class PeriodicQuery(Generic[T]):
-    """Asks in the background, one question at a time."""
+    """Runs a query at intervals, one at a time."""
 
-    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]], every_s: float = QUERY_EVERY_S) -> None:
-        self._ask = ask
+    def __init__(self, query: Callable[[], Coroutine[Any, Any, T]], every_s: float = QUERY_EVERY_S) -> None:
+        self._query = query
         self._every_s = every_s
-        self._asked: asyncio.Task[T] | None = None
-        self._asked_at_s = -math.inf
+        self._task: asyncio.Task[T] | None = None
+        self._started_s = -math.inf
 
-    def answer(self) -> T | None:
-        """Return the answer if it has come since the last look; ask again when it is time.
+    def poll(self) -> T | None:
+        """Return the response if it arrived since the last poll; start the next query when due.
 
-        Raises what asking raises.
+        Raises what the query raised.
         """
-        asked = self._asked
-        if asked is not None:
-            if not asked.done():
+        task = self._task
+        if task is not None:
+            if not task.done():
                 return None
-            self._asked = None
-            return asked.result()
+            self._task = None
+            return task.result()
         now_s = asyncio.get_running_loop().time()
-        if now_s - self._asked_at_s >= self._every_s:
-            self._asked_at_s = now_s
-            self._asked = asyncio.ensure_future(self._ask())
+        if now_s - self._started_s >= self._every_s:
+            self._started_s = now_s
+            self._task = asyncio.ensure_future(self._query())
         return None
 
     async def stop(self) -> None:
-        """Ask no more, and care for no answer."""
-        asked, self._asked = self._asked, None
-        if asked is not None:
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
+        """Cancel the query in flight and ignore its result."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

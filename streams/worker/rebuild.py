@@ -1,10 +1,11 @@
-"""Taking over partitions: what was read and said before is read again, from the log, before anything is said.
+"""Takes partitions over: fences the old owner and rebuilds the state from the log.
 
-Invariants (JOIN.md, Recovery):
+Invariants:
 
-* Whoever had a partition before is shut out first: only then is what was said the last word, and the noted ends final.
-* Nothing is published while records are fed that were read before; of these every one is fed that can still matter.
-* A partition goes on at the offset that the group has committed, and nobody reads it here before.
+* The old owner is fenced first. Only then are the published incidents and the noted ends final.
+* Records before the committed offset are fed without publishing; every one that can still matter is
+  fed.
+* The partition resumes at the offset that the group has committed. Nothing is read from it before.
 """
 
 from __future__ import annotations
@@ -12,53 +13,43 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.core.errors import RampwatchError
-from streams.core.events import HITS, INCIDENTS, JOINED, READS, InvalidRecord, LinkedIncident
-from streams.core.rules import JoinRules
+from streams.core.events import LinkedIncident
+from streams.core.topics import DIGEST_HEADER, HITS, INCIDENTS, JOINED, READS
 from streams.core.windows import NEVER
 from streams.kafka.connection import connection
 from streams.settings import Settings
 from streams.worker import metrics
-from streams.worker.assigned_partitions import AssignedPartitions, Said
+from streams.worker.assigned_partitions import AssignedPartitions, Published
 from streams.worker.committed_offsets import Committed, committed
 from streams.worker.fenced_writer import FencedWriter
 from streams.worker.health import ProgressMonitor
-from streams.worker.outputs import DIGEST_HEADER
 from streams.worker.partition import Partition, Source
 from streams.worker.records import Batch
 
 _POLL_MS: Final = 200
 _RECORDS_AT_ONCE: Final = 2_000
-"""After so many the rest of the worker has its turn: some 20 ms."""
+"""Per poll, about 20 ms of work; then the rest of the worker gets its turn."""
 _FETCH_BYTES: Final = 4 * 2**20
 _FETCH_WAIT_MS: Final = 20
-"""So long, at the most, do partitions that are read to their ends hold up the others."""
-_AT_ONCE: Final = 4
-"""Partitions: of one alone the next records come only when the last are used up."""
-_TELL_EVERY_S: Final = 2.0
+"""The longest that partitions already read to their ends delay a fetch from the others."""
+_PARTITIONS_AT_ONCE: Final = 4
+"""With one at a time, its next fetch would start only when the last one is used up."""
+_LOG_EVERY_S: Final = 2.0
 
 Ready = Callable[[int, Mapping[TopicPartition, int]], Awaitable[None]]
-"""Called when a partition may be read on, with the positions to go on from."""
+"""Called with each rebuilt partition and the positions to resume it at."""
 
 log = logging.getLogger("rampwatch.rebuild")
 
 
-def horizons_ms(rules: JoinRules) -> dict[str, int]:
-    """Return how far before the watermark each joined topic is read again."""
-    return {
-        READS: rules.read_retention_ms,
-        HITS: rules.hit_ttl_ms + rules.incident_retention_ms + rules.read_retention_ms,
-    }
-
-
 class Rebuild:
-    """One take-over of some partitions at once; used once."""
+    """The takeover of a set of partitions; used once."""
 
     def __init__(
         self,
@@ -69,41 +60,41 @@ class Rebuild:
         headers: Mapping[str, bytes],
         progress: ProgressMonitor,
     ) -> None:
-        """``committed``: where the group goes on; ``headers``: of the incidents published from now on."""
+        """``committed``: the group's commits. ``headers``: of the incidents published."""
         self._settings = settings
-        self._assigned = partitions
+        self._partitions = partitions
         self._numbers = sorted(numbers)
         self._committed = committed
         self._headers = headers
         self._writers: dict[int, FencedWriter] = {}
-        self._begin: dict[TopicPartition, int] = {}
+        self._beginnings: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        self._progress = progress
-        self._fed = _Progress(len(self._numbers), progress)
+        self._monitor = progress
+        self._progress = _Progress(len(self._numbers), progress)
 
     async def run(self, ready: Ready) -> None:
-        """Rebuild the partitions, some at a time, and call ``ready`` for each; raises `KafkaError`."""
+        """Rebuild the partitions and call ``ready`` for each; raises `KafkaError`."""
         try:
             await self._open_writers()
             async with self._consumer("read_uncommitted") as consumer:
                 await self._note_ends(consumer)
-                partitions = await self._begin_silent()
+                partitions = await self._create_partitions()
                 await self._feed(consumer, HITS, partitions)
-                for some in _batched(partitions, _AT_ONCE):
-                    await self._feed(consumer, READS, some)
-                    for partition in some:
+                for group in _batched(partitions, _PARTITIONS_AT_ONCE):
+                    await self._feed(consumer, READS, group)
+                    for partition in group:
                         positions = self._positions(partition.number)
                         partition.go_live((self._source(tp), offset) for tp, offset in positions.items())
                         await ready(partition.number, positions)
         finally:
-            # what began has its writer; the others nobody needs
+            # only those that no partition has taken
             await asyncio.gather(*(writer.close() for writer in self._writers.values()))
-        self._fed.tell_end()
+        self._progress.log_end()
 
     async def _open_writers(self) -> None:
-        """Open all or none: one that comes after the others have failed would shut out who is tried next."""
-        opened = await asyncio.gather(*map(self._open_writer, self._numbers), return_exceptions=True)
-        for error in filter(None, opened):
+        """Open all writers; wait for all even if one fails: a late one would fence its successor."""
+        results = await asyncio.gather(*map(self._open_writer, self._numbers), return_exceptions=True)
+        for error in filter(None, results):
             raise error
 
     async def _open_writer(self, number: int) -> None:
@@ -122,73 +113,74 @@ class Rebuild:
 
     async def _note_ends(self, consumer: Any) -> None:  # noqa: ANN401 - aiokafka has no types
         joined = [self._tp(topic, number) for topic in JOINED for number in self._numbers]
-        shared = [self._tp(topic, number) for topic, number in self._assigned.shared]
-        self._ends = await consumer.end_offsets(joined + shared)
-        self._begin = await consumer.beginning_offsets(joined + shared)
+        broadcast = [self._tp(*source) for source in self._partitions.broadcast_sources]
+        self._ends = await consumer.end_offsets(joined + broadcast)
+        self._beginnings = await consumer.beginning_offsets(joined + broadcast)
 
-    async def _begin_silent(self) -> list[Partition]:
+    async def _create_partitions(self) -> list[Partition]:
         async with self._consumer("read_committed") as consumer:
-            said = await self._read_back(consumer)
-        async with self._assigned.lock:
+            published = await self._read_published(consumer)
+        async with self._partitions.lock:
             return [
-                self._assigned.begin(
+                self._partitions.add(
                     number,
                     self._writers.pop(number),
-                    self._behind(number),
+                    self._noted_ends(number),
                     self._finalized_through_ms(number),
-                    said[number].values(),
+                    published[number].values(),
                 )
                 for number in self._numbers
             ]
 
     def _finalized_through_ms(self, number: int) -> int:
-        places = [self._committed.get(self._tp(topic, number)) for topic in JOINED]
-        return max((place.watermark_ms for place in places if place), default=NEVER)
+        commits = [self._committed.get(self._tp(topic, number)) for topic in JOINED]
+        return max((commit.watermark_ms for commit in commits if commit), default=NEVER)
 
-    def _behind(self, number: int) -> dict[Source, int]:
-        """The noted ends of all inputs of a partition that have more than is known when it goes on."""
-        shared = {tp: self._begin[tp] for tp in (self._tp(*source) for source in self._assigned.shared)}
-        return {
-            self._source(tp): self._ends[tp]
-            for tp, position in (self._positions(number) | shared).items()
-            if position < self._ends[tp]
-        }
+    def _noted_ends(self, number: int) -> dict[Source, int]:
+        """The noted ends of the inputs that hold records not yet fed when the partition resumes."""
+        broadcast = [self._tp(*source) for source in self._partitions.broadcast_sources]
+        known = self._positions(number) | {tp: self._beginnings[tp] for tp in broadcast}
+        return {self._source(tp): self._ends[tp] for tp, position in known.items() if position < self._ends[tp]}
 
     def _positions(self, number: int) -> dict[TopicPartition, int]:
-        """Where the group goes on; what is deleted there is left out, and a topic made anew is read whole."""
+        """The positions to resume at: the committed offsets, or the first records that still exist.
+
+        A topic that ends before its committed offset was recreated, and is read whole.
+        """
         positions = {}
         for tp in (self._tp(topic, number) for topic in JOINED):
-            place = self._committed.get(tp)
-            offset = place.offset if place else 0
+            commit = self._committed.get(tp)
+            offset = commit.offset if commit else 0
             if offset > self._ends[tp]:
-                log.warning("%s-%d is shorter than what was committed of it: reading it whole", tp.topic, tp.partition)
+                log.warning("%s-%d ends before its committed offset: reading all of it", tp.topic, tp.partition)
                 offset = 0
-            positions[tp] = max(offset, self._begin[tp])
+            positions[tp] = max(offset, self._beginnings[tp])
         return positions
 
     # ------------------------------------------------------------------ reading again
 
-    async def _read_back(self, consumer: Any) -> dict[int, dict[str, Said]]:  # noqa: ANN401
-        """What was said of each incident last, by partition and incident id."""
+    async def _read_published(self, consumer: Any) -> dict[int, dict[str, Published]]:  # noqa: ANN401
+        """Read the last published revision of each incident, by partition and incident id."""
         tps = {self._tp(INCIDENTS, number): 0 for number in self._numbers}
-        said: dict[int, dict[str, Said]] = {number: {} for number in self._numbers}
+        published: dict[int, dict[str, Published]] = {number: {} for number in self._numbers}
         async for tp, rows in _batches(consumer, tps, await consumer.end_offsets(list(tps))):
-            self._progress.mark()
+            self._monitor.mark()
             for incident, digest in filter(None, map(_incident, rows)):
-                before = said[tp.partition].get(incident.incident_id)
+                before = published[tp.partition].get(incident.incident_id)
                 if before is None or incident.revision >= before[0].revision:
-                    elsewhere = not self._settings.republish and digest != self._headers[DIGEST_HEADER]
-                    said[tp.partition][incident.incident_id] = (incident, elsewhere)
-        return said
+                    under_other_digest = not self._settings.republish and digest != self._headers[DIGEST_HEADER]
+                    published[tp.partition][incident.incident_id] = (incident, under_other_digest)
+        return published
 
     async def _feed(self, consumer: Any, topic: str, partitions: Sequence[Partition]) -> None:  # noqa: ANN401
-        """Give the engines what was read of a topic before, from as far back as it can matter."""
-        by_number = {partition.number: partition for partition in partitions}
-        until = {self._tp(topic, number): self._positions(number)[self._tp(topic, number)] for number in by_number}
+        """Feed the engines the records before the committed offset that can still matter."""
+        tps = [self._tp(topic, partition.number) for partition in partitions]
+        until = {tp: self._positions(tp.partition)[tp] for tp in tps}
         since = await self._since(consumer, topic, until)
         async for tp, rows in _batches(consumer, since, until):
-            self._feed_rows(by_number[tp.partition], tp, rows)
-            self._fed.count(topic, len(rows))
+            if rows:  # their effects were delivered when they were new
+                self._partitions.apply(Batch(self._settings.prefix, tp.topic, tp.partition, rows))
+            self._progress.count(topic, len(rows))
 
     async def _since(
         self,
@@ -196,31 +188,16 @@ class Rebuild:
         topic: str,
         until: Mapping[TopicPartition, int],
     ) -> dict[TopicPartition, int]:
-        """Where feeding begins: early enough, because an event's time is at most its stamp and the skew allowed."""
-        since = {tp: self._begin[tp] for tp in until}
+        """Return the offsets to feed from: those of the horizon before the committed watermark."""
+        since = {tp: self._beginnings[tp] for tp in until}
         if self._settings.prefix:
-            return since  # the broker's index of times knows its own stamps only
-        rules = self._assigned.rules
-        back_ms = horizons_ms(rules)[topic] + rules.max_future_skew_ms
-        judged_ms = {tp: self._finalized_through_ms(tp.partition) for tp in until}
-        times_ms = {tp: max(0, at_ms - back_ms) for tp, at_ms in judged_ms.items() if at_ms > NEVER}
-        found = await consumer.offsets_for_times(times_ms) if times_ms else {}
-        return since | {tp: place.offset if place else until[tp] for tp, place in found.items()}
-
-    def _feed_rows(self, partition: Partition, tp: TopicPartition, rows: Sequence[Any]) -> None:
-        if not rows:
-            return
-        batch = Batch(self._settings.prefix, tp.topic, tp.partition, rows)
-        reads = self._assigned.door.reads(batch)
-        if reads is not None:
-            partition.engine.join_reads(reads)
-            partition.watermark.seen(self._source(tp), max(reads.stamps_ms))
-            return
-        records = batch.records()
-        for admitted in self._assigned.door.sort(partition.number, records).admitted:
-            with suppress(InvalidRecord):  # it has its dead letter
-                partition.engine.join(admitted)
-        partition.watermark.seen(self._source(tp), max(record.stamp_ms for record in records))
+            return since  # the broker's time index knows its own stamps, not those in headers
+        rules = self._partitions.rules
+        back_ms = {READS: rules.read_horizon_ms, HITS: rules.hit_horizon_ms}[topic]
+        watermarks_ms = {tp: self._finalized_through_ms(tp.partition) for tp in until}
+        times_ms = {tp: max(0, at_ms - back_ms) for tp, at_ms in watermarks_ms.items() if at_ms > NEVER}
+        offsets = await consumer.offsets_for_times(times_ms) if times_ms else {}
+        return since | {tp: first.offset if first else until[tp] for tp, first in offsets.items()}
 
     def _source(self, tp: TopicPartition) -> Source:
         return tp.topic.removeprefix(self._settings.prefix), tp.partition
@@ -234,9 +211,9 @@ async def _batches(
     since: Mapping[TopicPartition, int],
     until: Mapping[TopicPartition, int],
 ) -> AsyncIterator[tuple[TopicPartition, list[Any]]]:
-    """Hand out the records from ``since`` to before ``until``, those of a partition in their order.
+    """Yield the records from ``since`` to before ``until``, those of a partition in order.
 
-    What is compared is positions: offsets have gaps.
+    The end is recognised by the position, not by a count of records: offsets have gaps.
     """
     left = [tp for tp in until if since[tp] < until[tp]]
     if not left:
@@ -247,7 +224,7 @@ async def _batches(
     while left:
         for tp, rows in (await consumer.getmany(*left, timeout_ms=_POLL_MS)).items():
             yield tp, [row for row in rows if row.offset < until[tp]]
-        # what is fetched already is handed out without a pause
+        # getmany returns records already fetched without yielding to the event loop
         await asyncio.sleep(0)
         done = [tp for tp in left if await consumer.position(tp) >= until[tp]]
         consumer.pause(*done)
@@ -259,9 +236,10 @@ def _batched(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Pa
 
 
 def _incident(row: Any) -> tuple[LinkedIncident, bytes | None] | None:  # noqa: ANN401
-    """What was said, and the digest of what it was said with; None where it is not ours to understand.
+    """Return a row's incident and digest; None for a tombstone or a foreign record.
 
-    Raises `RampwatchError` where it is ours and cannot be understood: its next revision would be its first again.
+    Raises `RampwatchError` if rampwatch published the row and this version cannot read it. If it
+    were skipped, the incident's revisions would start at 1 again.
     """
     if row.value is None:
         return None
@@ -269,17 +247,18 @@ def _incident(row: Any) -> tuple[LinkedIncident, bytes | None] | None:  # noqa: 
     try:
         return msgspec.json.decode(row.value, type=LinkedIncident), digest
     except (msgspec.DecodeError, ValueError):
-        place = f"{row.topic}-{row.partition} offset {row.offset}"
+        location = f"{row.topic}-{row.partition} offset {row.offset}"
         if digest is not None:
             raise RampwatchError(
-                f"{place} was said by a rampwatch that says more than this one understands; run its version here too"
+                f"{location}: published by a newer version of rampwatch that this one cannot read; "
+                "run that version here too"
             ) from None
-        log.warning("%s is no linked incident; it is passed over: see who else writes to this topic", place)
+        log.warning("%s: skipped, not a linked incident; find out which other producer writes to this topic", location)
         return None
 
 
 class Recovery:
-    """Where the group goes on, and how what it knew is found again."""
+    """Finds out what the group has committed, and takes partitions over."""
 
     def __init__(
         self,
@@ -290,7 +269,7 @@ class Recovery:
     ) -> None:
         """``headers``: of the incidents that are published."""
         self._settings = settings
-        self._assigned = partitions
+        self._partitions = partitions
         self._headers = headers
         self._progress = progress
 
@@ -298,29 +277,29 @@ class Recovery:
         """Return what the group has committed; raises `KafkaError`."""
         return await committed(self._settings, tps)
 
-    async def take_over(self, numbers: set[int], places: Mapping[TopicPartition, Committed], ready: Ready) -> None:
-        """Rebuild partitions, and call ``ready`` for each that may be read on; raises `KafkaError`."""
-        await Rebuild(self._settings, self._assigned, numbers, places, self._headers, self._progress).run(ready)
+    async def take_over(self, numbers: set[int], commits: Mapping[TopicPartition, Committed], ready: Ready) -> None:
+        """Rebuild partitions and call ``ready`` for each; raises `KafkaError`."""
+        await Rebuild(self._settings, self._partitions, numbers, commits, self._headers, self._progress).run(ready)
 
 
 class _Progress:
-    """Says now and then how far the rebuilding is, and that it goes on."""
+    """Counts the records fed, logs the count now and then, and marks the worker's progress."""
 
-    def __init__(self, partitions: int, progress: ProgressMonitor) -> None:
-        self._progress = progress
+    def __init__(self, partitions: int, monitor: ProgressMonitor) -> None:
+        self._monitor = monitor
         self._partitions = partitions
-        self._done = 0
-        self._began_s = self._told_s = asyncio.get_running_loop().time()
+        self._records = 0
+        self._began_s = self._logged_s = asyncio.get_running_loop().time()
 
     def count(self, topic: str, records: int) -> None:
-        self._done += records
-        self._progress.mark()
+        self._records += records
+        self._monitor.mark()
         metrics.REBUILT.labels(topic).inc(records)
         now_s = asyncio.get_running_loop().time()
-        if now_s - self._told_s >= _TELL_EVERY_S:
-            self._told_s = now_s
-            log.info("rebuilding: %d records read again", self._done)
+        if now_s - self._logged_s >= _LOG_EVERY_S:
+            self._logged_s = now_s
+            log.info("rebuilding: %d records read", self._records)
 
-    def tell_end(self) -> None:
+    def log_end(self) -> None:
         took_s = asyncio.get_running_loop().time() - self._began_s
-        log.info("%d partitions taken over: %d records read again in %.1f s", self._partitions, self._done, took_s)
+        log.info("%d partitions rebuilt: %d records read in %.1f s", self._partitions, self._records, took_s)

@@ -1,24 +1,24 @@
-"""Records of Kafka as the core knows them: the topic without its prefix, the stamp that counts, where it came from."""
+"""Converts rows from Kafka to records of the core: topic without prefix, stamp, origin."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from streams.core.events import FORWARDED_HEADER, Record
+from streams.core.events import Record
+from streams.core.topics import FORWARDED_HEADER, STAMP_HEADER
 
-STAMP_HEADER: Final = "rampwatch-stamp-ms"
-
-_PLACE = re.compile(rb"\d{1,10}:\d{1,19}")
+_FORWARDED_FROM = re.compile(rb"\d{1,10}:\d{1,19}")
+"""Partition and offset."""
 _STAMP = re.compile(rb"-?\d{1,15}")
-"""Up to 15 digits, some 30 000 years: what is longer is no time, and may not fit the wire's numbers."""
+"""At most 15 digits, about 30 000 years: published integers are within ±2⁵³."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
 
 class Batch(NamedTuple):
-    """Rows of one partition of a topic, in their order, one or more: each with offset, timestamp, value and headers."""
+    """Rows of one partition in order, at least one, with offset, timestamp, value and headers."""
 
     prefix: str
     topic: str
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
         return self.topic.removeprefix(self.prefix)
 
     def records(self) -> list[Record]:
-        """Return the rows as the core takes them, one by one."""
+        """Return the rows as records."""
         name = self.name
         return [
             core_record(self.prefix, self.topic, self.partition, row.offset, row.timestamp, row.value, row.headers)
@@ -42,7 +42,10 @@ class Batch(NamedTuple):
         ]
 
     def columns(self) -> tuple[list[bytes | None], list[int]] | None:
-        """Return the values and the stamps side by side; None where headers may say otherwise."""
+        """Return the values and the stamps as columns; None if any row has headers.
+
+        A header may replace the stamp or mark the record as forwarded.
+        """
         if any([row.headers for row in self.rows]):  # noqa: C419 - a generator takes twice as long
             return None
         return [row.value for row in self.rows], [row.timestamp for row in self.rows]
@@ -51,15 +54,16 @@ class Batch(NamedTuple):
 def core_record(
     prefix: str, topic: str, partition: int, offset: int, timestamp_ms: int, value: bytes | None, headers: Headers
 ) -> Record:
-    """Return a record as the core takes it.
+    """Return a row as a record of the core.
 
-    On prefixed topics a record's first stamp, in its header, stands for the broker's; elsewhere nobody may claim one.
-    What is no such number there counts for nothing.
+    On prefixed topics the first stamp, in a header, replaces the broker's ``timestamp_ms``. On other
+    topics that header is ignored, because producers must not choose their stamps. Malformed headers
+    are ignored.
     """
     stamp_ms, forwarded_from = timestamp_ms, ""
     for name, text in headers:
         if name == STAMP_HEADER and prefix and text is not None and _STAMP.fullmatch(text):
             stamp_ms = int(text)
-        elif name == FORWARDED_HEADER and text is not None and _PLACE.fullmatch(text):
+        elif name == FORWARDED_HEADER and text is not None and _FORWARDED_FROM.fullmatch(text):
             forwarded_from = text.decode()
     return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value, forwarded_from)

@@ -1,10 +1,11 @@
-"""The counters of spikes, live: on one worker of the group, the one that has the partition of the tallies.
+"""The live spike counters, kept by one worker of the group: the owner of the tallies' partition.
 
 Invariants:
 
-* Whoever begins to count shuts out whoever did before, and has read all tallies, and what was said of them, before it
-  says anything itself.
-* Everything said follows from the tallies and the time: nothing is lost with a worker, and nothing counts twice.
+* A new counter leader fences the old one. Before it publishes anything, it reads all tallies, and
+  the counters and alerts published so far.
+* Everything published follows from the tallies and the time. Nothing is lost with a worker, and
+  nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from streams.core.codec import ENCODER
 from streams.core.counters.engine import Changes, CounterEngine
 from streams.core.counters.events import (
     SpikeAlert,
@@ -29,8 +31,9 @@ from streams.core.counters.events import (
     tally_key,
     tally_of_incident,
 )
-from streams.core.events import ALERTS, COUNTERS, ENCODER, INCIDENTS, TALLIES, LinkedIncident
+from streams.core.events import LinkedIncident
 from streams.core.site import Site
+from streams.core.topics import ALERTS, COUNTERS, INCIDENTS, TALLIES
 from streams.kafka.connection import connection
 from streams.settings import Settings
 from streams.worker import metrics
@@ -39,71 +42,72 @@ from streams.worker.fenced_writer import FencedWriter, OutboundRecord, ProducerF
 _NAME: Final = "counters"
 _POLL_MS: Final = 200
 _TICK_S: Final = 1.0
-"""How often the time moves while nothing happens."""
-_ALL_EVERY_S: Final = 60.0
-"""How often all counters are said, changed or not: today grows longer."""
-_AGAIN_S: Final = 1.0
-_KIND: Final = {TALLIES: Tally, COUNTERS: SpikeCounter, ALERTS: SpikeAlert, INCIDENTS: LinkedIncident}
+"""How often counters are brought up to the present time, with or without input."""
+_PUBLISH_ALL_EVERY_S: Final = 60.0
+"""How often all counters are published, changed or not, because today grows longer."""
+_RETRY_S: Final = 1.0
+_TYPES: Final = {TALLIES: Tally, COUNTERS: SpikeCounter, ALERTS: SpikeAlert, INCIDENTS: LinkedIncident}
 
 log = logging.getLogger("rampwatch.counters")
 
 
 class CounterService:
-    """Counts while this worker is told to; makes room for another when it is told so."""
+    """Runs the counters while this worker is the counter leader."""
 
     def __init__(self, settings: Settings, site: Site, headers: Mapping[str, bytes]) -> None:
-        """``headers``: of what is published."""
+        """``headers``: of every record published."""
         self._settings = settings
         self._site = site
         self._headers = headers
         self._task: asyncio.Task[None] | None = None
-        self.on_lost: Callable[[], None] = lambda: None
-        """Called when somebody else may be counting: the group has to settle anew."""
+        self.on_fenced: Callable[[], None] = lambda: None
+        """Called when another worker may be the leader: the group needs a rebalance."""
 
-    async def own(self, is_mine: bool) -> None:
-        """Count from now on, or no more."""
-        if is_mine and (self._task is None or self._task.done()):
-            self._task = asyncio.ensure_future(self._count())
-        if not is_mine:
+    async def assign(self, is_leader: bool) -> None:
+        """Start or stop the counters, as the group assigns."""
+        if is_leader and (self._task is None or self._task.done()):
+            self._task = asyncio.ensure_future(self._run())
+        if not is_leader:
             await self.stop()
 
     async def stop(self) -> None:
-        """Count no more."""
+        """Stop the counters."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
-            metrics.forget_counters()
+            metrics.clear_counters()
 
-    async def _count(self) -> None:
+    async def _run(self) -> None:
         while True:
             try:
-                await _CounterLeader(self._settings, self._site).count(self._headers)
-            except ProducerFencedError as lost:
-                log.warning("%s; somebody else may count now: asking the group", lost)
-                self.on_lost()
+                await _CounterLeader(self._settings, self._site).lead(self._headers)
+            except ProducerFencedError as error:
+                log.warning("%s; another worker may be the counter leader: requesting a rebalance", error)
+                self.on_fenced()
                 return
             except KafkaError as error:
-                log.warning("nothing can be counted now (%s); trying again", type(error).__name__)
-            except Exception as error:  # counters that stand still in silence would be believed
-                log.error("counting broke down (%s); beginning anew", type(error).__name__)
-            await asyncio.sleep(_AGAIN_S)
+                log.warning("counters interrupted (%s); retrying", type(error).__name__)
+            except Exception as error:  # keep trying: stale counters would pass for current ones
+                log.error("counters failed (%s); restarting them", type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
 
 
 class _CounterLeader:
-    """One term of counting, from what others have said on."""
+    """One tenure as counter leader, resuming from published state."""
 
     def __init__(self, settings: Settings, site: Site) -> None:
         self._prefix = settings.prefix
         self._settings = settings
-        self._fold = CounterEngine(site, settings.counters)
-        self._said: dict[str, SpikeCounter | SpikeAlert] = {}
-        self._new: dict[str, Tally] = {}
+        self._engine = CounterEngine(site, settings.counters)
+        self._restorable: dict[str, SpikeCounter | SpikeAlert] = {}
+        """What earlier leaders published, until the engine has it."""
+        self._new_tallies: dict[str, Tally] = {}
         self._latest_ms = 0
-        self._moved = True
-        self._all_said_s = self._ticked_s = 0.0
+        self._has_input = True
+        self._published_all_s = self._ticked_s = 0.0
 
-    async def count(self, headers: Mapping[str, bytes]) -> None:
+    async def lead(self, headers: Mapping[str, bytes]) -> None:
         """Count until cancelled; raises `KafkaError`, `ProducerFencedError`."""
         writer = await FencedWriter.open(self._settings, _NAME, headers)
         consumer = AIOKafkaConsumer(
@@ -116,87 +120,89 @@ class _CounterLeader:
             await consumer.start()
             await self._catch_up(consumer)
             while True:
-                rows = await consumer.getmany(timeout_ms=_POLL_MS)
-                self._take_in(row for batch in rows.values() for row in batch)
-                self._moved = self._moved or bool(rows)
+                batches = await consumer.getmany(timeout_ms=_POLL_MS)
+                self._apply(row for rows in batches.values() for row in rows)
+                self._has_input = self._has_input or bool(batches)
                 await self._tick(writer)
         finally:
             await consumer.stop()
             await writer.close()
 
     async def _catch_up(self, consumer: Any) -> None:  # noqa: ANN401 - aiokafka has no types
-        """Read what was tallied and said before: the tallies first, so that what they tell is not tallied again."""
-        numbers = {INCIDENTS: self._settings.partitions}
+        """Read the topics to their ends: tallies first, so that no incident is tallied twice."""
+        partitions = {INCIDENTS: self._settings.partitions}
         groups = [
-            [TopicPartition(self._prefix + t, n) for t in topics for n in range(numbers.get(t, 1))]
+            [TopicPartition(self._prefix + topic, n) for topic in topics for n in range(partitions.get(topic, 1))]
             for topics in ((TALLIES, COUNTERS, ALERTS), (INCIDENTS,))
         ]
-        # at once: to assign anew is to begin anew
+        # all at once, because a second assignment would reset the positions
         consumer.assign([tp for tps in groups for tp in tps])
         for tps in groups:
             ends = await consumer.end_offsets(tps)
             while any([await consumer.position(tp) < ends[tp] for tp in tps]):
                 for rows in (await consumer.getmany(*tps, timeout_ms=_POLL_MS)).values():
-                    self._take_in(rows)
+                    self._apply(rows)
                 await asyncio.sleep(0)
-        # from now on this one knows what is said: it says it
+        # counters and alerts come from this leader alone from now on
         consumer.pause(*(tp for tp in groups[0] if not tp.topic.endswith(TALLIES)))
-        for said in self._said.values():
-            self._fold.restore(said)
-        self._said.clear()
-        log.info("counting: %d shots, hits and incidents are known", self._fold.things)
+        for published in self._restorable.values():
+            self._engine.restore(published)
+        self._restorable.clear()
+        log.info("counter leader: tallies of %d shots, hits and incidents read", self._engine.event_count)
 
-    def _take_in(self, rows: Iterable[Any]) -> None:
+    def _apply(self, rows: Iterable[Any]) -> None:
         for row in rows:
             topic = row.topic.removeprefix(self._prefix)
             event = _decoded(topic, row)
             if isinstance(event, LinkedIncident):
                 self._tally(event)
             elif isinstance(event, Tally):
-                self._feed(event)
+                self._apply_tally(event)
             elif event is not None:
-                # of alerts each counts, also where a newer one of their zone has the same key
-                self._said[event.spike_id if isinstance(event, SpikeAlert) else f"{topic} {row.key}"] = event
+                # alerts by spike: those of one zone may share a key, and each of them counts
+                key = event.spike_id if isinstance(event, SpikeAlert) else f"{topic} {row.key}"
+                self._restorable[key] = event
 
     def _tally(self, incident: LinkedIncident) -> None:
-        """Tally a revision of an incident, unless that was done before."""
+        """Tally a revision of an incident, unless it has been tallied."""
         tally = tally_of_incident(incident)
-        if self._feed(tally):
-            self._new[tally_key(tally)] = tally
+        if self._apply_tally(tally):
+            self._new_tallies[tally_key(tally)] = tally
 
-    def _feed(self, tally: Tally) -> bool:
+    def _apply_tally(self, tally: Tally) -> bool:
         self._latest_ms = max(self._latest_ms, tally.at_ms)
-        return self._fold.feed(tally)
+        return self._engine.apply(tally)
 
     async def _tick(self, writer: FencedWriter) -> None:
-        """Move the time on and say what differs."""
+        """Advance the time and publish what changed."""
         now_s = time.monotonic()
         if now_s - self._ticked_s < _TICK_S:
             return
-        if self._prefix and not self._moved:
-            return  # where history is played its last event says what time it is
-        self._ticked_s, self._moved = now_s, False
-        everything = now_s - self._all_said_s >= _ALL_EVERY_S
-        # a new day has all alarms worked out, which may take a second: the join goes on meanwhile
-        changes = await asyncio.to_thread(self._changes, everything)
-        if everything:
-            self._all_said_s = now_s
-        tallies, self._new = self._new, {}
-        records = [*_tallied(self._prefix, tallies), *_told(self._prefix, changes)]
+        if self._prefix and not self._has_input:
+            return  # in a replay, the last event gives the time
+        self._ticked_s, self._has_input = now_s, False
+        publish_all = now_s - self._published_all_s >= _PUBLISH_ALL_EVERY_S
+        # In a thread, so that the join goes on: on a new day all alarms are computed again, which
+        # may take a second.
+        changes = await asyncio.to_thread(self._changes, publish_all)
+        if publish_all:
+            self._published_all_s = now_s
+        tallies, self._new_tallies = self._new_tallies, {}
+        records = [*_tally_records(self._prefix, tallies), *_change_records(self._prefix, changes)]
         if records:
             await writer.publish(records)
-        metrics.show_counters(changes.counters)
+        metrics.set_counters(changes.counters)
 
-    def _changes(self, everything: bool) -> Changes:
-        self._fold.advance(self._latest_ms + 1 if self._prefix else round(time.time() * 1000))
-        return self._fold.changes(everything)
+    def _changes(self, include_unchanged: bool) -> Changes:
+        self._engine.advance(self._latest_ms + 1 if self._prefix else round(time.time() * 1000))
+        return self._engine.changes(include_unchanged)
 
 
-def _tallied(prefix: str, tallies: Mapping[str, Tally]) -> list[OutboundRecord]:
+def _tally_records(prefix: str, tallies: Mapping[str, Tally]) -> list[OutboundRecord]:
     return [OutboundRecord(prefix + TALLIES, key, ENCODER.encode(tally), 0) for key, tally in tallies.items()]
 
 
-def _told(prefix: str, changes: Changes) -> list[OutboundRecord]:
+def _change_records(prefix: str, changes: Changes) -> list[OutboundRecord]:
     counters = [OutboundRecord(prefix + COUNTERS, counter_key(one), ENCODER.encode(one), 0) for one in changes.counters]
     return counters + [
         OutboundRecord(prefix + ALERTS, alert_key(one), ENCODER.encode(one), 0) for one in changes.alerts
@@ -204,12 +210,12 @@ def _told(prefix: str, changes: Changes) -> list[OutboundRecord]:
 
 
 def _decoded(topic: str, row: Any) -> Any:  # noqa: ANN401
-    """What a row says, or None where it is not ours to understand."""
+    """Return a row's event; None for a tombstone or a record that rampwatch cannot read."""
     if row.value is None:
         return None
     try:
-        return msgspec.json.decode(row.value, type=_KIND[topic])
+        return msgspec.json.decode(row.value, type=_TYPES[topic])
     except (msgspec.DecodeError, ValueError):
-        place = f"{row.topic}-{row.partition} offset {row.offset}"
-        log.warning("%s cannot be understood and is passed over: see who else writes to this topic", place)
+        location = f"{row.topic}-{row.partition} offset {row.offset}"
+        log.warning("%s: skipped, not a valid record; find out which other producer writes to this topic", location)
         return None

@@ -16,11 +16,13 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 
 from streams.bench.traffic import read_of
-from streams.core.events import READS
 from streams.core.plates import plate_key
+from streams.core.topics import READS
 from streams.local_broker.broker import LocalBroker
 from streams.resources.sites import load_site
-from tests.kafka.driving import STAMP_HEADER, await_handled, eventually, topics_of, worker
+from tests.drivers.topics import STAMP_HEADER, topics_of
+from tests.drivers.workers import await_handled, worker
+from tests.drivers.waiting import eventually
 
 READS_OF_A_DAY = 20 * 86_400
 PROCESSES = 2

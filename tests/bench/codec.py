@@ -16,7 +16,9 @@ import jsonschema_rs
 import msgspec
 import orjson
 
-from streams.core.events import READS, PlateRead, decode
+from streams.core.codec import decode
+from streams.core.events import PlateRead
+from streams.core.topics import READS
 from streams.resources.paths import resource_path
 
 READ = (

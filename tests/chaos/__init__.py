@@ -1,1 +1,1 @@
-"""The chaos run: real workers on a real Kafka under load, faults at random, and the oracle's verdict at the end."""
+"""Real workers under faults: killed, stopped, paused and added while the broker is killed and paused as well."""

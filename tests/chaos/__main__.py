@@ -16,7 +16,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from tests.chaos.run import run
-from tests.chaos.telling import Plan, Report, as_object, lines
+from tests.chaos.report import Plan, Report, as_object, lines
 
 app = App(
     name="chaos",

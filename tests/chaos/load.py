@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.simulation.aftermath import with_aftermath
-from tests.simulation.ground import MINUTE_MS, Ground, settings
-from tests.simulation.oracle import incident_id
-from tests.simulation.records import ACTIONS, HITS, READS, SHOTS, Value, normalised, plate_key
-from tests.simulation.worlds import ORIGIN_MS, PLATES, UNLISTED, World, world
+from tests.worlds.aftermath import with_aftermath
+from tests.worlds.ground import MINUTE_MS, Ground, settings
+from tests.oracle.join import incident_id
+from tests.oracle.records import ACTIONS, HITS, READS, SHOTS, Value, normalised, plate_key
+from tests.worlds.small_world import ORIGIN_MS, PLATES, UNLISTED, World, world
 
 # Marks of worlds on plates: none that cameras confuse, so that two worlds never share a key.
 LETTERS = "ACEFHJKLMNPRTUVWXY3479"

@@ -1,4 +1,4 @@
-"""A record as it lies in a topic, and who wrote it."""
+"""A record in a topic, and who wrote it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ WORKER_HEADER = "rampwatch-worker"
 
 @dataclass(frozen=True)
 class Row:
-    """A record as it lies in a topic (named without prefix).
+    """A record in a topic (named without prefix).
 
-    ``producer``: producer id and epoch that Kafka keeps with it; None where its producer had none.
+    ``producer``: the producer id and epoch that Kafka stores with it; None if the producer had none.
     """
 
     topic: str
@@ -24,11 +24,12 @@ class Row:
     producer: tuple[int, int] | None = None
 
     @property
-    def place(self) -> str:
+    def position(self) -> str:
+        """Topic, partition and offset."""
         return f"{self.topic}-{self.partition}-{self.offset}"
 
     @property
     def writer(self) -> tuple[object, ...] | None:
-        """Who wrote it; None where neither Kafka nor a header tells."""
-        named = self.headers.get(WORKER_HEADER)
-        return None if named is None and self.producer is None else (named, self.producer)
+        """Who wrote it; None if neither Kafka nor a header says."""
+        worker = self.headers.get(WORKER_HEADER)
+        return None if worker is None and self.producer is None else (worker, self.producer)

@@ -19,12 +19,12 @@ from streams.kafka import topics
 from streams.local_broker.broker import LocalBroker
 from streams.settings import Settings
 from tests.chaos.fleet import Fleet
-from tests.chaos.judging import judged
+from tests.chaos.judge import judged
 from tests.chaos.load import ground, join_settings, load
-from tests.chaos.publishing import Publisher
-from tests.chaos.reading import read_log, until_quiet
+from tests.chaos.publisher import Publisher
+from tests.chaos.log_reader import read_log, until_quiet
 from tests.chaos.schedule import SESSION_TIMEOUT_MS, Fault, load_lasts_s
-from tests.chaos.telling import Plan, Report
+from tests.chaos.report import Plan, Report
 
 Say = Callable[[str], None]
 

@@ -1,4 +1,4 @@
-"""Which faults happen when: all drawn from the seed before anything starts, so that a run can be read and repeated."""
+"""Which faults happen when: all drawn from the seed before the run, so that a run can be read and repeated."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Literal
 
 Kind = Literal["kill", "term", "join", "leave", "pause", "broker killed", "broker paused"]
 
-# Five in a row hold one of each that matters most; the next five what is left, and more of what is hardest. A worker
-# joins in one and leaves in the other, so that their number stays.
+# The first five are one of each fault that matters most; the next five are the others, and more of
+# the hardest. One deck adds a worker and the other removes one, so that their number stays the same.
 DECKS: tuple[tuple[Kind, ...], ...] = (
     ("kill", "term", "join", "pause", "broker killed"),
     ("kill", "kill", "leave", "pause", "broker paused"),
 )
-# The least that Kafka allows.
+# The shortest that Kafka allows.
 SESSION_TIMEOUT_MS = 6_000
 FIRST_AT_S = 5.0
-# Mostly there is time to settle, sometimes a fault falls into the midst of the recovery from the one before.
+# Most faults leave time to settle; some fall in the middle of the recovery from the one before.
 SOON_SHARE = 0.3
 SOON_S, SETTLED_S = (0.5, 2.5), (5.0, 11.0)
 PAUSED_LONGER_S = (1.0, 4.0)
 BROKER_DOWN_S = (0.0, 3.0)
 BROKER_PAUSED_S = (2.0, 8.0)
-# After the last fault is over, so that what recovers has something to do.
-LOAD_GOES_ON_S = 5.0
+# After the last fault is over, so that recovering workers have work.
+LOAD_CONTINUES_S = 5.0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: when, after the load began; what; whom (a number, taken among the workers there are); how long."""
+    """One fault: when, after the load began; what; the victim, as a number modulo the workers; how long."""
 
     at_s: float
     kind: Kind
-    whom: int
+    victim: int
     for_s: float
 
     def __str__(self) -> str:
-        lasting = f" for {self.for_s:.1f} s" if self.for_s else ""
-        return f"{self.at_s:6.1f} s  {self.kind}{lasting}"
+        duration = f" for {self.for_s:.1f} s" if self.for_s else ""
+        return f"{self.at_s:6.1f} s  {self.kind}{duration}"
 
 
 def schedule(seed: int, faults: int) -> list[Fault]:
@@ -51,18 +51,18 @@ def schedule(seed: int, faults: int) -> list[Fault]:
         kinds += deck
     at_s, planned = FIRST_AT_S, []
     for kind in kinds[:faults]:
-        planned.append(Fault(round(at_s, 1), kind, rng.randrange(1000), _lasting_s(rng, kind)))
+        planned.append(Fault(round(at_s, 1), kind, rng.randrange(1000), _duration_s(rng, kind)))
         at_s += rng.uniform(*(SOON_S if rng.random() < SOON_SHARE else SETTLED_S))
     return planned
 
 
-def _lasting_s(rng: random.Random, kind: Kind) -> float:
-    spans = {"broker killed": BROKER_DOWN_S, "broker paused": BROKER_PAUSED_S}
+def _duration_s(rng: random.Random, kind: Kind) -> float:
+    ranges = {"broker killed": BROKER_DOWN_S, "broker paused": BROKER_PAUSED_S}
     if kind == "pause":
         return round(SESSION_TIMEOUT_MS / 1000 + rng.uniform(*PAUSED_LONGER_S), 1)
-    return round(rng.uniform(*spans[kind]), 1) if kind in spans else 0.0
+    return round(rng.uniform(*ranges[kind]), 1) if kind in ranges else 0.0
 
 
-def load_lasts_s(planned: list[Fault]) -> float:
-    """How long the load goes on under these faults."""
-    return max((fault.at_s + fault.for_s for fault in planned), default=FIRST_AT_S) + LOAD_GOES_ON_S
+def load_duration_s(planned: list[Fault]) -> float:
+    """How long the load lasts under these faults."""
+    return max((fault.at_s + fault.for_s for fault in planned), default=FIRST_AT_S) + LOAD_CONTINUES_S

@@ -1,10 +1,10 @@
-"""A schedule is drawn from its seed alone, and holds some of each fault."""
+"""A schedule depends on its seed alone, and contains some of each fault."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from tests.chaos.schedule import SESSION_TIMEOUT_MS, load_lasts_s, schedule
+from tests.chaos.schedule import SESSION_TIMEOUT_MS, load_duration_s, schedule
 
 
 def test_a_schedule_is_a_function_of_its_seed() -> None:
@@ -12,7 +12,7 @@ def test_a_schedule_is_a_function_of_its_seed() -> None:
     assert schedule(7, 50) != schedule(8, 50)
 
 
-def test_fifty_faults_hold_some_of_each_and_as_many_join_as_leave() -> None:
+def test_fifty_faults_contain_some_of_each_and_as_many_joins_as_leaves() -> None:
     kinds = Counter(fault.kind for fault in schedule(1, 50))
     assert kinds.total() == 50
     assert kinds["join"] == kinds["leave"] == 5
@@ -30,4 +30,4 @@ def test_workers_are_paused_longer_than_their_session_and_the_load_outlasts_ever
     planned = schedule(3, 50)
     assert all(fault.for_s > SESSION_TIMEOUT_MS / 1000 for fault in planned if fault.kind == "pause")
     assert [fault.at_s for fault in planned] == sorted(fault.at_s for fault in planned)
-    assert all(fault.at_s + fault.for_s < load_lasts_s(planned) for fault in planned)
+    assert all(fault.at_s + fault.for_s < load_duration_s(planned) for fault in planned)

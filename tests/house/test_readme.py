@@ -1,4 +1,4 @@
-"""The README keeps its word: every command in it is run by a test, and what it shows is what is printed."""
+"""The documents are true: a test runs every command in them, and what they show is what is printed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,29 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from streams.core.counters.rules import CounterRules
 from streams.core.rules import JoinRules
+from streams.core.topics import TOPICS, Topic
 from streams.kafka import acls
 from streams.kafka.acls import user_of
-from streams.settings import Settings, read_settings
+from streams.settings import Secret, Settings, read_settings
 from tests.paths import ROOT, SHARED
 
 ACTIVATIONS = SHARED / "data" / "kansas-city" / "activations.csv"
 README = (ROOT / "README.md").read_text("utf-8")
+OPERATIONS = (ROOT / "deploy/README.md").read_text("utf-8")
+CONTRACT = (ROOT / "schemas/README.md").read_text("utf-8")
+PAGES = [page.relative_to(ROOT).as_posix() for page in sorted(ROOT.rglob("*.md")) if ".venv" not in page.parts]
+TABLES: dict[str, type[msgspec.Struct]] = {"join": JoinRules, "counters": CounterRules}
+PROSE = " ".join(README.split())
+"""The README without its line breaks."""
 INSTALLED = ".venv/bin/rampwatch"
 
 MAKE = "tests/house/test_readme.py::test_make_has_the_targets_that_the_readme_names"
 DEMO = "tests/house/test_readme.py::test_the_demo_runs_in_python_alone_and_prints_what_the_readme_shows"
 REPLAY = "tests/house/test_readme.py::test_a_replay_prints_the_table_of_the_readme"
 KAFKA = "tests/kafka/test_readme_commands.py::test_a_worker_runs_as_the_readme_says"
-SECURE = "tests/house/test_readme.py::test_the_settings_of_a_broker_that_asks_who_comes_go_together"
+SECURE = "tests/house/test_readme.py::test_the_settings_of_a_secured_broker_fit_together"
 ACLS = "tests/house/test_readme.py::test_the_table_of_rights_is_the_one_that_is_printed"
 COUNTERS = "tests/house/test_readme.py::test_the_counters_of_a_replay_are_reported_and_drawn"
 REAL = "tests/house/test_readme.py::test_real_gunshots_are_counted_and_clusters_looked_for_as_the_readme_says"
@@ -62,18 +70,18 @@ RUN_BY = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[str]:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines = [line for page in (README, OPERATIONS) for block in blocks("sh", page) for line in block.splitlines()]
     return [shlex.join(words) for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def run(command: str, folder: Path, *more: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a command of the README in another folder."""
-    assert command in commands(), "the README does not say that"
+    assert command in commands(), "no document shows this command"
     words = shlex.split(command)
     assert words[0] == INSTALLED
     return rampwatch(folder, *words[1:], *more, timeout_s=timeout_s)
@@ -106,11 +114,11 @@ def test_make_has_the_targets_that_the_readme_names(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     for file in ("requirements-demo.txt", "requirements-dev.txt", "pyproject.toml"):
         (tmp_path / file).touch()
-    said = {command: dry(command.split(), tmp_path) for command in RUN_BY if RUN_BY[command] == MAKE}
-    assert "-m venv --clear .venv" in said["make demo"]
-    assert said["make demo"].splitlines()[-1].split() == ["exec", INSTALLED, "demo"]
-    assert said["make test"].splitlines()[-1].split() == [".venv/bin/python", "-m", "pytest"]
-    assert ".venv/bin/mypy" in said["make test"]
+    dry_runs = {command: dry(command.split(), tmp_path) for command in RUN_BY if RUN_BY[command] == MAKE}
+    assert "-m venv --clear .venv" in dry_runs["make demo"]
+    assert dry_runs["make demo"].splitlines()[-1].split() == ["exec", INSTALLED, "demo"]
+    assert dry_runs["make test"].splitlines()[-1].split() == [".venv/bin/python", "-m", "pytest"]
+    assert ".venv/bin/mypy" in dry_runs["make test"]
 
 
 def dry(make: Sequence[str], folder: Path) -> str:
@@ -148,7 +156,7 @@ def test_a_replay_prints_the_table_of_the_readme(tmp_path: Path) -> None:
     assert shown.stdout == blocks("text")[1]
     same = run(again, tmp_path)
     assert same.returncode == 0, same.stdout
-    assert "the same answers" in same.stderr
+    assert "no differences" in same.stderr
     named = {"linked-incidents.jsonl", "dead-letters.jsonl", "outcomes.json", "ears-c2.jsonl"}
     named |= {"tallies.jsonl", "spike-counters.jsonl", "spike-alerts.jsonl"}
     assert {file.name for file in (tmp_path / "out/answers").iterdir()} == named
@@ -160,9 +168,9 @@ def test_the_counters_of_a_replay_are_reported_and_drawn(tmp_path: Path) -> None
     (counters,) = [command for command in RUN_BY if RUN_BY[command] == COUNTERS]
     for command in (generate, replay):
         assert run(command, tmp_path).returncode == 0
-    told = run(counters, tmp_path)
-    assert told.returncode == 0, told.stderr
-    assert "Shots" in told.stdout
+    report = run(counters, tmp_path)
+    assert report.returncode == 0, report.stderr
+    assert "Shots" in report.stdout
     assert (tmp_path / "out/counters.svg").read_text("utf-8").startswith("<svg ")
 
 
@@ -176,13 +184,13 @@ def with_activations(tmp_path: Path) -> Path:
 
 def test_real_gunshots_are_counted_and_clusters_looked_for_as_the_readme_says(with_activations: Path) -> None:
     counters, scan = [command for command in RUN_BY if RUN_BY[command] == REAL]
-    told = run(counters, with_activations)
-    assert told.returncode == 0, told.stderr
-    assert "Alarms ended: " in told.stdout
+    report = run(counters, with_activations)
+    assert report.returncode == 0, report.stderr
+    assert "Alarms ended: " in report.stdout
     alarms = json.loads(run(counters, with_activations, "--json").stdout)["alerts"]
-    (shown,) = re.findall(r'An alarm is a rise that chance seldom makes: "(.*?)"', README)
+    (shown,) = re.findall(r'An alarm is a rise that chance seldom makes: "(.*?)"', PROSE)
     assert shown in [alarm["sentence"] for alarm in alarms]
-    assert f"it raises {len(alarms)} alarms, eight of them from May to August 2020" in README
+    assert f"it raises {len(alarms)} alarms, eight of them from May to August 2020" in PROSE
     assert sum("2020-05" <= alarm["first_crossing"] < "2020-09" for alarm in alarms) == 8
     found = run(scan, with_activations, "--permutations", "19")
     assert found.returncode == 0, found.stderr
@@ -198,19 +206,52 @@ def test_shuffled_days_raise_as_many_false_alarms_as_were_accepted(with_activati
     found = json.loads(measured.stdout)
     assert (found["shuffles"], found["accepted_per_year"]) == (200, 1.0)
     assert found["low_per_year"] <= found["per_year"] <= found["high_per_year"]
-    assert f"{found['per_year']:.2f} a year ({found['low_per_year']:.2f} to {found['high_per_year']:.2f}" in README
+    assert f"{found['per_year']:.2f} a year ({found['low_per_year']:.2f} to {found['high_per_year']:.2f}" in PROSE
 
 
-def test_the_table_of_settings_names_each_setting_and_no_other() -> None:
-    rows = re.findall(r"^\| `RAMPWATCH_(\w+?)(?:_…)?` \| (.*) \|$", README, re.MULTILINE)
-    named = [name.lower() for name, _ in rows]
-    assert sorted(named) == sorted(field.name for field in msgspec.structs.fields(Settings))
-    rules = re.findall(r"`([A-Z_]+)`", dict(rows)["JOIN"])
-    assert rules
-    assert {name.lower() for name in rules} <= {field.name for field in msgspec.structs.fields(JoinRules)}
+def test_the_table_of_settings_is_made_of_the_settings() -> None:
+    expected = [settings_row(field) for field in msgspec.structs.fields(Settings) if field.name not in TABLES]
+    shown = [line for line in OPERATIONS.splitlines() if line.startswith("| `RAMPWATCH_")]
+    assert shown[: len(expected)] == expected
+    of_tables = dict(re.findall(r"^\| `RAMPWATCH_(\w+?)_…` \| (.*) \|$", OPERATIONS, re.MULTILINE))
+    assert len(shown) == len(expected) + len(of_tables)
+    for table, rules in TABLES.items():
+        named = re.findall(r"`([A-Z_]+)`", of_tables[table.upper()])
+        assert named
+        assert {name.lower() for name in named} <= {field.name for field in msgspec.structs.fields(rules)}
 
 
-def test_the_settings_of_a_broker_that_asks_who_comes_go_together(tmp_path: Path) -> None:
+def settings_row(field: msgspec.structs.FieldInfo) -> str:
+    """The row of a setting in the operations guide: its variable, its description, its default."""
+    (meta,) = field.type.__metadata__
+    default = "" if isinstance(field.default, Secret) or field.default == "" else f" ({default_text(field.default)})"
+    return f"| `RAMPWATCH_{field.name.upper()}` | {meta.description}{default} |"
+
+
+def default_text(default: object) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def test_the_table_of_topics_is_made_of_the_topics() -> None:
+    shown = [line for line in CONTRACT.splitlines() if line.startswith("| `") and line.count("|") == 6]
+    assert shown == [topic_row(topic) for topic in TOPICS]
+
+
+def topic_row(topic: Topic) -> str:
+    kept = {None: "for good", "reads": "reads"}.get(topic.retention_days, f"{topic.retention_days} days")
+    return f"| `{topic.name}` | {topic.key} | {topic.partitions} | {topic.cleanup} | {kept} |"
+
+
+def test_the_recipes_name_files_that_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    recipes = [line for line in text.splitlines() if line.startswith("| ") and "`" in line]
+    assert len(recipes) == 9
+    for recipe in recipes:
+        for name in re.findall(r"`([\w./-]+/[\w./-]*)`", recipe):
+            assert (ROOT / name).exists(), f"{name}, in the recipe {recipe.split('|')[1].strip()}"
+
+
+def test_the_settings_of_a_secured_broker_fit_together(tmp_path: Path) -> None:
     exported = [command.removeprefix("export ") for command, test in RUN_BY.items() if test == SECURE]
     variables = dict(each.split("=", 1) for each in exported)
     password = tmp_path / "password"
@@ -222,7 +263,7 @@ def test_the_settings_of_a_broker_that_asks_who_comes_go_together(tmp_path: Path
 
 def test_the_table_of_rights_is_the_one_that_is_printed(tmp_path: Path) -> None:
     listed, script = [command for command, test in RUN_BY.items() if test == ACLS]
-    rows = [tuple(row.split(" | ")) for row in re.findall(r"^\| (\w+ \| \S+ .+) \|$", README, re.MULTILINE)]
+    rows = [tuple(row.split(" | ")) for row in re.findall(r"^\| (\w+ \| \S+ .+) \|$", OPERATIONS, re.MULTILINE)]
     of_rights = [row for row in rows if len(row) == 4 and row[0] != "component"]
     assert of_rights == list(acls.rows(acls.rights(Settings())))
     shown = run(listed, tmp_path)
@@ -234,7 +275,7 @@ def test_the_table_of_rights_is_the_one_that_is_printed(tmp_path: Path) -> None:
     assert run(script, tmp_path).stdout == acls.script(acls.rights(Settings(), "worker"), None) + "\n"
 
 
-@pytest.mark.parametrize("page", ["README.md", "schemas/README.md", "deploy/samples/README.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_links_to_is_there(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
@@ -242,5 +283,13 @@ def test_what_a_page_links_to_is_there(page: str) -> None:
             assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
-def test_the_readme_links_to_something() -> None:
-    assert len(re.findall(r"\]\([^)]+\)", README)) >= 5
+def test_the_pages_are_there_and_the_readme_links_to_them() -> None:
+    assert len(PAGES) >= 10
+    assert len(re.findall(r"\]\([^)]+\)", README)) >= 8
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_prose_is_wrapped_at_100_columns(page: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    long = [line for line in text.splitlines() if len(line) > 102 and not line.startswith("|")]
+    assert long == []

@@ -1,8 +1,8 @@
-"""A real Kafka for the tests below this folder.
+"""A real Kafka for the tests in this folder.
 
-``broker`` is one for the whole run, ``own_broker`` one for a single test that stops or kills it. Where
-RAMPWATCH_BROKER names a running Kafka, ``broker`` is that one. Where none can be had, the tests are skipped with the
-reason, or fail with it where REQUIRE_KAFKA=1.
+``broker`` is one for the whole test process; ``own_broker`` is one for a single test that stops or
+kills it. If RAMPWATCH_BROKER names a running Kafka, ``broker`` is that one. Without any Kafka the
+tests are skipped with the reason, or fail with it if REQUIRE_KAFKA=1.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,57 +17,52 @@ import pytest
 
 from streams.local_broker.broker import BrokerUnavailable, LocalBroker
 from streams.local_broker.jars import java, kafka_jars
+from tests.drivers.brokers import Broker, GivenBroker
 
 HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True)
-class GivenBroker:
-    """A Kafka that somebody else runs: it can be used, not stopped."""
-
-    address: str
-
-
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.kafka)
 
 
-def do_without(why: BrokerUnavailable) -> NoReturn:
+def without_kafka(reason: BrokerUnavailable) -> NoReturn:
     if os.environ.get("REQUIRE_KAFKA") == "1":
-        pytest.fail(f"no Kafka, and REQUIRE_KAFKA=1: {why}", pytrace=False)
-    pytest.skip(f"NO KAFKA, so nothing here was tested: {why}")
+        pytest.fail(f"no Kafka, and REQUIRE_KAFKA=1: {reason}", pytrace=False)
+    pytest.skip(f"NO KAFKA, so nothing here was tested: {reason}")
 
 
 @pytest.fixture(scope="session")
 def kafka_here() -> None:
-    """Java and Kafka's jars are on this machine, so that a test may start a LocalBroker of its own."""
+    """Java and Kafka's jars are on this machine, so a test may start a LocalBroker of its own."""
     try:
         java()
         kafka_jars(lambda _: None)
-    except BrokerUnavailable as why:
-        do_without(why)
+    except BrokerUnavailable as reason:
+        without_kafka(reason)
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[LocalBroker | GivenBroker]:
+def broker() -> Iterator[Broker]:
     given = os.environ.get("RAMPWATCH_BROKER")
     if given:
         yield GivenBroker(given)
         return
     try:
-        started = LocalBroker.start()
-    except BrokerUnavailable as why:
-        do_without(why)
-    with started:
-        yield started
+        local = LocalBroker.start()
+    except BrokerUnavailable as reason:
+        without_kafka(reason)
+    with local:
+        yield local
 
 
 @pytest.fixture
 def own_broker(kafka_here: None) -> Iterator[LocalBroker]:
-    with LocalBroker.start() as started:
-        yield started
+    with LocalBroker.start() as local:
+        yield local
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Records as aiokafka's parser makes them are those that its consumers hand out, whatever lies in a partition."""
+"""The records of aiokafka's parser equal the copies its consumers return, for anything in a partition."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.structs import ConsumerRecord
 
-from streams.core.events import READS
-from streams.local_broker.broker import LocalBroker
+from streams.core.topics import READS
 from streams.settings import Settings
-from streams.worker.aiokafka_patch import take_plain
-from tests.kafka.conftest import GivenBroker
-from tests.kafka.driving import topics_of
+from streams.worker.aiokafka_patch import use_plain_records
+from tests.drivers.brokers import Broker
+from tests.drivers.topics import topics_of
 
 
 @pytest.fixture
-def stock_afterwards() -> Iterator[None]:
+def restore_aiokafka() -> Iterator[None]:
     yield
-    take_plain(())
+    use_plain_records(())
 
 
 async def fill(settings: Settings, tp: TopicPartition) -> None:
-    """Batches of each compression, headers, a null value, and transactions, one of which is given up."""
+    """Write batches of each compression, headers, a null value, and transactions, one of them aborted."""
     for compression in (None, "gzip", "snappy", "lz4", "zstd"):
         async with AIOKafkaProducer(
             bootstrap_servers=settings.broker, compression_type=compression, linger_ms=50
@@ -35,12 +34,14 @@ async def fill(settings: Settings, tp: TopicPartition) -> None:
             values = [None, *(b'{"n": %d}' % n for n in range(300))]
             sent = [await producer.send(tp.topic, value, b"k", tp.partition, headers=headers) for value in values]
             await asyncio.gather(*sent)
-    for is_kept in (False, True):
-        producer = AIOKafkaProducer(bootstrap_servers=settings.broker, transactional_id=f"{settings.prefix}{is_kept}")
+    for is_committed in (False, True):
+        producer = AIOKafkaProducer(
+            bootstrap_servers=settings.broker, transactional_id=f"{settings.prefix}{is_committed}"
+        )
         async with producer:
             await producer.begin_transaction()
             await producer.send_and_wait(tp.topic, b"in a transaction", b"k", tp.partition)
-            await (producer.commit_transaction() if is_kept else producer.abort_transaction())
+            await (producer.commit_transaction() if is_committed else producer.abort_transaction())
 
 
 async def read(settings: Settings, tp: TopicPartition, since: int, isolation: str) -> list[Any]:
@@ -62,16 +63,16 @@ def content(rows: list[Any]) -> list[Any]:
     return [(row.offset, row.timestamp, row.key, row.value, tuple(row.headers)) for row in rows]
 
 
-@pytest.mark.usefixtures("stock_afterwards")
+@pytest.mark.usefixtures("restore_aiokafka")
 @pytest.mark.parametrize("isolation", ["read_committed", "read_uncommitted"])
-def test_plain_records_say_what_copies_say(broker: LocalBroker | GivenBroker, prefix: str, isolation: str) -> None:
+def test_plain_records_equal_the_copies(broker: Broker, prefix: str, isolation: str) -> None:
     with topics_of(broker.address, prefix) as settings:
         tp = TopicPartition(prefix + READS, 0)
         asyncio.run(fill(settings, tp))
-        for since in (0, 150):  # the second lies within a batch
-            take_plain(())
+        for since in (0, 150):  # 150 is within a batch
+            use_plain_records(())
             copies = asyncio.run(read(settings, tp, since, isolation))
-            take_plain([tp.topic])
+            use_plain_records([tp.topic])
             plain = asyncio.run(read(settings, tp, since, isolation))
             assert content(plain) == content(copies)
             assert len(plain) == 5 * 301 - since + (1 if isolation == "read_committed" else 2)
@@ -79,10 +80,10 @@ def test_plain_records_say_what_copies_say(broker: LocalBroker | GivenBroker, pr
             assert not isinstance(plain[0], ConsumerRecord)
 
 
-@pytest.mark.usefixtures("stock_afterwards")
-def test_other_topics_and_a_switch_that_is_off_leave_aiokafka_as_it_is() -> None:
+@pytest.mark.usefixtures("restore_aiokafka")
+def test_without_topics_aiokafka_is_unchanged() -> None:
     stock = PartitionRecords._consumer_record
-    take_plain(["joined"])
+    use_plain_records(["joined"])
     assert PartitionRecords._consumer_record is not stock
-    take_plain([])
+    use_plain_records([])
     assert PartitionRecords._consumer_record is stock

@@ -1,7 +1,7 @@
-"""One suite, three ways to answer it: in-process, by one worker, by three that share the partitions.
+"""One contract, three implementations: the replay, one worker, and three workers that share the partitions.
 
-The worlds are small and full of what the join's definition is subtle about; an oracle that shares no code with the
-engine says what must come out.
+The worlds are small and full of the join's edge cases; the oracle, which shares no code with the
+engine, says what the results must be.
 """
 
 from __future__ import annotations
@@ -16,36 +16,30 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.core.events import InvalidRecord, PlateRead, Record, VehicleHit, decode
+from streams.core.codec import decode
+from streams.core.events import InvalidRecord, PlateRead, Record, VehicleHit
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
-from streams.local_broker.broker import LocalBroker
 from streams.replay.archive import read_archive
 from streams.replay.player import Playable
 from streams.replay.run import replay
 from streams.resources.sites import load_site
-from tests.kafka.conftest import GivenBroker
-from tests.kafka.driving import (
-    await_handled,
-    dead_letters,
-    eventually,
-    last_incidents,
-    members_of,
-    publish,
-    sums,
-    topics_of,
-    worker,
-)
-from tests.simulation.oracle import Verdict, differences, judge, outcome_differences
-from tests.simulation.worlds import world, write_archive
+from tests.drivers.brokers import Broker
+from tests.drivers.replayed import totals
+from tests.drivers.topics import dead_letters, last_incidents, publish, topics_of
+from tests.drivers.waiting import eventually
+from tests.drivers.workers import await_handled, members_of, worker
+from tests.lanes import LANE
+from tests.oracle.compare import differences, outcome_differences
+from tests.oracle.join import Verdict, judge
+from tests.worlds.small_world import world, write_archive
 
-SEEDS = (3, 57, 101)
 PARTITIONS = 12
 
 
 @dataclass
-class Answers:
-    """The last word on each incident, how many dead letters for which reason, what the records ended as."""
+class Results:
+    """The last revision of each incident, the number of dead letters by reason, and the records' outcomes."""
 
     incidents: dict[str, Any]
     dead: Counter[tuple[str, str]]
@@ -60,14 +54,14 @@ def key_of(record: Record) -> str:
         return ""
 
 
-def in_process(records: list[Record], rules: JoinRules, folder: Path) -> Answers:
+def in_process(records: list[Record], rules: JoinRules, folder: Path) -> Results:
     site = load_site(str(folder / "site.geojson"))
     outcomes = replay(records, site, rules, folder / "out", PARTITIONS, lambda _: None)
     incidents = lines_of(folder / "out" / "linked-incidents.jsonl")
-    refused = [line["headers"] for line in lines_of(folder / "out" / "dead-letters.jsonl")]
-    return Answers(
+    dead = [line["headers"] for line in lines_of(folder / "out" / "dead-letters.jsonl")]
+    return Results(
         {line["key"]: line["value"] for line in incidents},
-        Counter((headers["rampwatch-topic"], headers["rampwatch-reason"]) for headers in refused),
+        Counter((headers["rampwatch-topic"], headers["rampwatch-reason"]) for headers in dead),
         {topic: Counter(dict(counts)) for topic, counts in outcomes.items()},
     )
 
@@ -78,7 +72,7 @@ def lines_of(file: Path) -> list[Any]:
 
 def through_kafka(
     records: list[Record], rules: JoinRules, folder: Path, address: str, prefix: str, workers: int
-) -> Answers:
+) -> Results:
     config = str(folder / "config.toml")
     with ExitStack() as stack:
         settings = stack.enter_context(topics_of(address, prefix, str(folder / "site.geojson"), rules))
@@ -94,34 +88,38 @@ def through_kafka(
             for topic, counts in each.outcomes().items():
                 outcomes.setdefault(topic, Counter()).update(counts)
         dead = Counter((topic, reason) for topic, reason, _, _ in dead_letters(settings))
-        return Answers(last_incidents(settings), dead, outcomes)
+        return Results(last_incidents(settings), dead, outcomes)
 
 
-def disagreements(verdict: Verdict, answers: Answers, in_order: bool) -> list[str]:
-    """One sentence per difference; which reads count as repeats is certain only where records come in order."""
-    found = differences(verdict, answers.incidents)
+def disagreements(verdict: Verdict, results: Results, in_order: bool) -> list[str]:
+    """One sentence per difference; which reads count as repeats is certain only if the records come in order."""
+    sentences = differences(verdict, results.incidents)
     if in_order:
-        found += outcome_differences(verdict, answers.outcomes)
+        sentences += outcome_differences(verdict, results.outcomes)
     for topic, judged_outcomes in verdict.outcomes.items():
-        if sums(answers.outcomes)[topic] != judged_outcomes.total():
-            found.append(f"{topic}: {sums(answers.outcomes)[topic]} outcomes of {judged_outcomes.total()} records.")
+        if totals(results.outcomes)[topic] != judged_outcomes.total():
+            sentences.append(
+                f"{topic}: {totals(results.outcomes)[topic]} outcomes of {judged_outcomes.total()} records."
+            )
     judged = Counter((topic, reason) for topic, _, reason in verdict.dead)
-    if answers.dead != judged:
-        found.append(f"The dead letters are {answers.dead}, should be {judged}.")
-    return found
+    if results.dead != judged:
+        sentences.append(f"The dead letters are {results.dead}, should be {judged}.")
+    return sentences
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3], ids=["in-process", "one-worker", "three-workers"])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_contract(seed: int, workers: int, broker: LocalBroker | GivenBroker, prefix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", LANE.contract_seeds)
+def test_incidents_dead_letters_and_outcomes_are_those_of_the_oracle(
+    seed: int, workers: int, broker: Broker, prefix: str, tmp_path: Path
+) -> None:
     made = world(seed)
     write_archive(made, tmp_path)
     rules = msgspec.convert(made.join, JoinRules)
     records = read_archive(tmp_path, PARTITIONS)
     if workers:
-        answers = through_kafka(records, rules, tmp_path, broker.address, prefix, workers)
+        results = through_kafka(records, rules, tmp_path, broker.address, prefix, workers)
     else:
-        answers = in_process(records, rules, tmp_path)
+        results = in_process(records, rules, tmp_path)
     verdict = judge(made.archive, made.site, made.join)
     assert verdict.incidents, "a world without incidents proves nothing"
-    assert disagreements(verdict, answers, in_order=not workers) == []
+    assert disagreements(verdict, results, in_order=not workers) == []

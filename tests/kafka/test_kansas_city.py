@@ -9,15 +9,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from streams.core.events import INPUTS, SHOTS
+from streams.core.topics import INPUTS, SHOTS
 from streams.importers.kansas_city import load_activations
-from streams.local_broker.broker import LocalBroker
 from streams.replay.player import Playable
 from streams.resources.sites import load_site
 from streams.simulate.city import simulate
 from streams.simulate.plan import CityPlan
-from tests.kafka.conftest import GivenBroker
-from tests.kafka.driving import await_handled, publish, refusals, replayed, sums, topics_of, worker
+from tests.drivers.brokers import Broker
+from tests.drivers.replayed import rejected, replayed, totals
+from tests.drivers.topics import publish, topics_of
+from tests.drivers.workers import await_handled, worker
 from tests.paths import SHARED
 
 ACTIVATIONS = SHARED / "data" / "kansas-city" / "activations.csv"
@@ -26,9 +27,9 @@ HOUR_MS = 3_600_000
 
 
 def records() -> list[Playable]:
-    """Every activation, and the cars of 1 000 thefts; so little other traffic that all of it is quick."""
+    """Every activation and the cars of 1 000 thefts, with little other traffic, so that it is quick."""
     activations = load_activations(ACTIVATIONS)
-    assert activations.rows == ROWS == activations.imported + len(activations.refused)
+    assert activations.rows == ROWS == activations.imported + len(activations.invalid_rows)
     times = [msgspec.convert(alert["occurred_at_ms"], int) for alert in activations.alerts]
     begin_ms, end_ms = min(times), max(times) + HOUR_MS
     plan = CityPlan(
@@ -46,7 +47,7 @@ def records() -> list[Playable]:
 
 @pytest.mark.slow
 def test_all_activations_of_kansas_city_give_the_same_incidents_through_kafka_and_through_the_replay(
-    broker: LocalBroker | GivenBroker, prefix: str, tmp_path: Path
+    broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
     if not ACTIVATIONS.exists():
         pytest.skip(f"the activations are not beside the checkout: {ACTIVATIONS}")
@@ -62,13 +63,13 @@ def test_all_activations_of_kansas_city_give_the_same_incidents_through_kafka_an
         began_s = time.monotonic()
         expected = replayed(settings, tmp_path)
         replayed_s = time.monotonic() - began_s
-    print(  # noqa: T201 - figures for whoever looks
+    print(  # noqa: T201 - figures for the log
         f"\n{sent.total():,} records ({', '.join(f'{sent[topic]:,} {topic}' for topic in INPUTS)}), "
         f"{expected.incidents:,} incidents; through Kafka {handled_s:.1f} s, worker stopped in {stop_s:.1f} s, "
         f"read back, replayed and compared in {replayed_s:.1f} s"
     )
     assert expected.differences == []
     assert expected.incidents > 1_000
-    assert sums(outcomes) == sent
-    assert refusals(outcomes) == refusals(expected.outcomes)
+    assert totals(outcomes) == sent
+    assert rejected(outcomes) == rejected(expected.outcomes)
     assert sent[SHOTS] == ROWS

@@ -1,4 +1,4 @@
-"""Workers that have nothing to do stay alive, ready, and members of their group; floods do not drown the others."""
+"""Idle workers stay alive, ready, and in the group; a flood on one input does not starve the others."""
 
 from __future__ import annotations
 
@@ -10,25 +10,15 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from streams.core.events import HITS, INCIDENTS, JOINED, READS
+from streams.core.topics import HITS, INCIDENTS, JOINED, READS
 from streams.local_broker.broker import LocalBroker
 from streams.replay.player import Playable
-from tests.kafka.conftest import GivenBroker
-from tests.kafka.driving import (
-    STAMP_HEADER,
-    Worker,
-    await_handled,
-    eventually,
-    last_incidents,
-    members_of,
-    publish,
-    publish_raw,
-    topics_of,
-    worker,
-)
-from tests.kafka.test_worker import EVENING_MS, HOUR_MS, pair, pair_id
+from tests.drivers.brokers import Broker
+from tests.drivers.topics import STAMP_HEADER, last_incidents, publish, publish_raw, topics_of
+from tests.drivers.waiting import eventually
+from tests.drivers.workers import Worker, await_handled, members_of, worker
+from tests.worlds.pairs import EVENING_MS, HOUR_MS, pair, pair_id
 
-Broker = LocalBroker | GivenBroker
 STALLED_AFTER_S = 4.0
 UNUSABLE = 40_000
 
@@ -38,8 +28,8 @@ def watermark_s(running: Worker) -> float:
     return float(line.split()[-1])
 
 
-async def _in_a_transaction(address: str, prefix: str) -> None:
-    """What a transactional producer of hits and reads leaves: records that cannot be used, and markers behind them."""
+async def _publish_in_a_transaction(address: str, prefix: str) -> None:
+    """Publish hits and reads in a transaction: unusable records with a transaction marker behind them."""
     feed = AIOKafkaProducer(bootstrap_servers=address, transactional_id=f"{prefix}feed")
     stamp = [(STAMP_HEADER, str(EVENING_MS - HOUR_MS).encode())]
     async with feed, feed.transaction():
@@ -47,21 +37,21 @@ async def _in_a_transaction(address: str, prefix: str) -> None:
             await feed.send_and_wait(prefix + topic, b"no JSON", partition=0, headers=stamp)
 
 
-def test_a_spare_worker_is_ready_and_takes_over_and_nobody_takes_quiet_for_a_hang(
+def test_a_spare_worker_is_ready_and_takes_over_and_no_idle_worker_counts_as_stalled(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
-    impatient = {"RAMPWATCH_STALLED_AFTER_MS": str(round(1000 * STALLED_AFTER_S))}
+    short_stall = {"RAMPWATCH_STALLED_AFTER_MS": str(round(1000 * STALLED_AFTER_S))}
     with (
         topics_of(broker.address, prefix, partitions=1) as settings,
-        worker(settings, tmp_path, name="one", **impatient) as one,
-        worker(settings, tmp_path, name="two", **impatient) as two,
+        worker(settings, tmp_path, name="one", **short_stall) as one,
+        worker(settings, tmp_path, name="two", **short_stall) as two,
     ):
-        eventually([one, two], lambda: members_of(settings) == 2, "they are not two")
-        asyncio.run(_in_a_transaction(broker.address, prefix))
+        eventually([one, two], lambda: members_of(settings) == 2, "the group does not have two workers")
+        asyncio.run(_publish_in_a_transaction(broker.address, prefix))
         await_handled(settings, one, two, behind_markers=True)
         quiet_until_s = time.monotonic() + 2 * STALLED_AFTER_S
-        eventually([one, two], lambda: time.monotonic() > quiet_until_s, "time stands still")
-        eventually([one, two], lambda: one.is_ready() and two.is_ready(), "one of them is not ready")
+        eventually([one, two], lambda: time.monotonic() > quiet_until_s, "the wait did not end")
+        eventually([one, two], lambda: one.is_ready() and two.is_ready(), "one of the workers is not ready")
         busy, spare = (one, two) if "rampwatch_partitions 1.0" in one.metrics() else (two, one)
         assert "rampwatch_partitions 0.0" in spare.metrics()
         busy.process.kill()
@@ -70,54 +60,60 @@ def test_a_spare_worker_is_ready_and_takes_over_and_nobody_takes_quiet_for_a_han
         assert list(last_incidents(settings)) == [pair_id("spared", "SIM 101")]
 
 
-def test_a_feed_that_sends_nothing_but_rubbish_holds_the_others_up_for_seconds_only(
+def test_a_feed_of_unusable_records_delays_the_other_feeds_by_seconds_only(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
-    rubbish = (Playable(READS, EVENING_MS + n, f"k{n}", b"no JSON %d" % n) for n in range(UNUSABLE))
+    unusable = (Playable(READS, EVENING_MS + n, f"k{n}", b"no JSON %d" % n) for n in range(UNUSABLE))
     with topics_of(broker.address, prefix) as settings:
-        publish(settings, [*rubbish, *pair("behind", EVENING_MS, "SIM 101")])
+        publish(settings, [*unusable, *pair("delayed", EVENING_MS, "SIM 101")])
         began_s = time.monotonic()
         with worker(settings, tmp_path) as one:
             await_handled(settings, one)
-            # 5 s where this was written; with a thousand that wait for the producer at a time it took 30 s
+            # 5 s when this was written; with a thousand records waiting for the producer at a time it took 30 s
             assert time.monotonic() - began_s < 20
-            eventually([one], lambda: 'rampwatch_lag_records{topic="ramp-plate-reads"} 0.0' in one.metrics(), "it lags")
+            eventually(
+                [one], lambda: 'rampwatch_lag_records{topic="ramp-plate-reads"} 0.0' in one.metrics(), "the worker lags"
+            )
             eventually([one], lambda: watermark_s(one) > EVENING_MS / 1000 - 60, "the watermark stands still")
-        assert list(last_incidents(settings)) == [pair_id("behind", "SIM 101")]
+        assert list(last_incidents(settings)) == [pair_id("delayed", "SIM 101")]
 
 
-def test_an_incident_of_a_newer_version_stops_a_worker_with_a_sentence(
+def test_an_incident_of_a_newer_version_stops_a_worker_with_an_error(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
     with topics_of(broker.address, prefix) as settings:
         publish_raw(settings, [(INCIDENTS, b'{"a_new": "field"}', []), (HITS, b"no JSON", [])])
         with worker(settings, tmp_path) as one:
-            await_handled(settings, one)  # nobody's, so it is passed over
+            await_handled(settings, one)  # without rampwatch's header it is skipped
             assert one.stop()[0] == 0
         publish_raw(settings, [(INCIDENTS, b'{"a_new": "field"}', [("rampwatch-digest", b"00")])])
         with worker(settings, tmp_path, up=False) as other:
             assert other.process.wait(60) == 2
-        assert "was said by a rampwatch that says more than this one understands" in other.said()
+        assert "published by a newer version of rampwatch" in other.log_text()
 
 
-def test_a_broker_that_is_away_for_long_is_waited_for_and_nothing_is_lost(
+def test_a_worker_waits_for_a_broker_that_hangs_and_nothing_is_lost(
     own_broker: LocalBroker, prefix: str, tmp_path: Path
 ) -> None:
-    """It hangs, as a machine without its network does, while records, commits and incidents are under way."""
-    impatient = {"RAMPWATCH_STALLED_AFTER_MS": str(round(1000 * STALLED_AFTER_S))}
+    """The broker hangs, as a machine without its network does, while records, commits and incidents are in flight."""
+    short_stall = {"RAMPWATCH_STALLED_AFTER_MS": str(round(1000 * STALLED_AFTER_S))}
     pairs = [pair(f"n{n}", EVENING_MS + n * HOUR_MS, f"SIM {n}") for n in range(500)]
-    with topics_of(own_broker.address, prefix) as settings, worker(settings, tmp_path, **impatient) as one:
+    with topics_of(own_broker.address, prefix) as settings, worker(settings, tmp_path, **short_stall) as one:
         publish(settings, [record for of_one in pairs for record in of_one])
-        eventually([one], lambda: len(last_incidents(settings)) > 0, "nothing was said")
+        eventually([one], lambda: len(last_incidents(settings)) > 0, "no incident was published")
         os.kill(own_broker.pid, signal.SIGSTOP)
         try:
-            eventually([one], lambda: "the broker does not answer: waiting for it" in one.said(), "it does not wait")
-            away_until_s = time.monotonic() + 4 * STALLED_AFTER_S
-            eventually([one], lambda: time.monotonic() > away_until_s, "time stands still")
+            eventually(
+                [one],
+                lambda: "the broker does not answer: waiting for it" in one.log_text(),
+                "the worker does not wait",
+            )
+            hangs_until_s = time.monotonic() + 4 * STALLED_AFTER_S
+            eventually([one], lambda: time.monotonic() > hangs_until_s, "the wait did not end")
         finally:
             os.kill(own_broker.pid, signal.SIGCONT)
-        eventually([one], lambda: one.is_ready() and members_of(settings) == 1, "it does not come back")
+        eventually([one], lambda: one.is_ready() and members_of(settings) == 1, "the worker does not recover")
         await_handled(settings, one)
         assert last_incidents(settings).keys() == {pair_id(f"n{n}", f"SIM {n}") for n in range(500)}
         assert one.stop()[0] == 0
-        assert len(one.said().splitlines()) < 300, "it says so too often"
+        assert len(one.log_text().splitlines()) < 300, "the worker repeats itself in the log"

@@ -1,3 +1,5 @@
+"""The local Kafka: it starts, keeps its data, stops cleanly, and explains what is missing."""
+
 from __future__ import annotations
 
 import asyncio
@@ -7,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,12 +19,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from streams.local_broker.broker import BrokerUnavailable, LocalBroker
-from tests.kafka.conftest import GivenBroker
+from tests.drivers.brokers import Broker
+from tests.drivers.waiting import WAIT_S_MAX, eventually
 from tests.paths import ROOT
 
-WAIT_S_MAX = 60.0
-
-# The stamp a producer claims for its records: 2001, so that nobody takes it for the broker's.
+# The stamp a producer claims for its records, in 2001: it cannot be mistaken for the broker's.
 CLAIMED_MS = 1_000_000_000_000
 
 
@@ -50,14 +50,7 @@ def values(address: str, topic: str, count: int) -> list[bytes]:
     return [value for value, _ in asyncio.run(read(address, topic, count))]
 
 
-def eventually(true: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S_MAX
-    while not true():
-        assert time.monotonic() < deadline_s, "did not become true in time"
-        time.sleep(0.02)
-
-
-def runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -67,7 +60,7 @@ def runs(pid: int) -> bool:
 
 @contextmanager
 def python(code: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run code in a Python of its own, on a machine without java or mvn on the PATH."""
+    """Run code in its own Python process, with nothing on the PATH: no java, no mvn."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, *arguments],
         env={**os.environ, "PATH": "", "PYTHONPATH": str(ROOT), **environment},
@@ -81,12 +74,12 @@ def python(code: str, *arguments: str, **environment: str) -> Iterator[subproces
             process.kill()
 
 
-def line(process: subprocess.Popen[str]) -> str:
+def next_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
-def test_records_go_in_and_come_out_with_the_brokers_stamp(broker: LocalBroker | GivenBroker, prefix: str) -> None:
+def test_records_go_in_and_come_out_with_the_brokers_stamp(broker: Broker, prefix: str) -> None:
     asyncio.run(write(broker.address, prefix + "shots", [b"one", b"two"]))
     records = asyncio.run(read(broker.address, prefix + "shots", 2))
     assert [value for value, _ in records] == [b"one", b"two"]
@@ -94,23 +87,23 @@ def test_records_go_in_and_come_out_with_the_brokers_stamp(broker: LocalBroker |
         assert all(stamp > CLAIMED_MS for _, stamp in records)
 
 
-def test_a_misspelt_topic_is_not_made(broker: LocalBroker | GivenBroker, prefix: str) -> None:
+def test_a_misspelt_topic_is_not_created(broker: Broker, prefix: str) -> None:
     if not isinstance(broker, LocalBroker):
-        pytest.skip("the settings of a given Kafka are its owner's")
+        pytest.skip("the settings of a given Kafka are not ours")
 
-    async def ask() -> None:
+    async def produce() -> None:
         async with AIOKafkaProducer(bootstrap_servers=broker.address, request_timeout_ms=1000) as producer:
             await producer.send_and_wait(prefix + "misspelt", b"")
 
     with pytest.raises(UnknownTopicOrPartitionError):
-        asyncio.run(ask())
+        asyncio.run(produce())
 
 
 def test_a_killed_broker_comes_back_at_its_address_with_its_records(own_broker: LocalBroker, prefix: str) -> None:
     address, before = own_broker.address, own_broker.pid
     asyncio.run(write(address, prefix + "shots", [b"one"]))
     own_broker.kill()
-    assert not runs(before)
+    assert not is_running(before)
     own_broker.restart()
     assert own_broker.address == address
     assert values(address, prefix + "shots", 1) == [b"one"]
@@ -127,15 +120,17 @@ run_broker(None, Path(sys.argv[1]), lambda line: print(line, flush=True))
 
 
 @pytest.mark.usefixtures("kafka_here")
-def test_the_command_ends_in_order_when_asked_and_the_data_serve_the_next_start(tmp_path: Path, prefix: str) -> None:
+def test_the_command_exits_cleanly_on_sigterm_and_keeps_its_data_for_the_next_start(
+    tmp_path: Path, prefix: str
+) -> None:
     with python(RUN_BROKER, str(tmp_path)) as process:
-        said = ""
-        while not said.startswith("Kafka answers at "):
-            said = line(process)
-            assert said, "it ended without an answer"
-        asyncio.run(write(said.split()[3], prefix + "shots", [b"one"]))
+        text = ""
+        while not text.startswith("Kafka ready at "):
+            text = next_line(process)
+            assert text, "it ended before it was ready"
+        asyncio.run(write(text.split()[3], prefix + "shots", [b"one"]))
         process.send_signal(signal.SIGTERM)
-        assert line(process) == "Kafka is stopped"
+        assert next_line(process) == "Kafka stopped"
         assert process.wait(WAIT_S_MAX) == 0
     with LocalBroker.start(tmp_path) as again:
         assert values(again.address, prefix + "shots", 1) == [b"one"]
@@ -150,21 +145,21 @@ input()
 
 
 @pytest.mark.usefixtures("kafka_here")
-def test_nothing_is_left_when_the_program_that_started_it_is_killed(tmp_path: Path) -> None:
+def test_no_process_and_no_file_is_left_when_the_program_that_started_it_is_killed(tmp_path: Path) -> None:
     with python(START_AND_WAIT, TMPDIR=str(tmp_path)) as process:
-        pid, folder = line(process).split()
-        assert runs(int(pid))
+        pid, folder = next_line(process).split()
+        assert is_running(int(pid))
         assert Path(folder).parent == tmp_path
         process.kill()
-    eventually(lambda: not any(tmp_path.iterdir()))
-    assert not runs(int(pid))
+    eventually([], lambda: not any(tmp_path.iterdir()), "files were left")
+    assert not is_running(int(pid))
 
 
 @pytest.mark.usefixtures("kafka_here")
-def test_a_kafka_that_ends_early_is_quoted(tmp_path: Path) -> None:
+def test_a_kafka_that_exits_early_is_quoted(tmp_path: Path) -> None:
     (tmp_path / "topics").mkdir()
     (tmp_path / "topics" / "meta.properties").write_text("version=1\ncluster.id=x\nnode.id=7\n")
-    with pytest.raises(BrokerUnavailable, match=r"(?s)ended before it answered .*Stored node id 7 "):
+    with pytest.raises(BrokerUnavailable, match=r"(?s)exited before it was ready .*Stored node id 7 "):
         LocalBroker.start(tmp_path)
 
 
@@ -183,26 +178,24 @@ def test_a_jar_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.
     with changed.open("ab") as jar:
         jar.write(b"\0")
     monkeypatch.setenv("M2_REPO", str(tmp_path))
-    with pytest.raises(
-        BrokerUnavailable, match=rf"{changed.name} has the SHA-256 \w{{64}} instead of \w{{64}}: delete it"
-    ):
+    with pytest.raises(BrokerUnavailable, match=rf"{changed.name}: SHA-256 is \w{{64}}, expected \w{{64}}; delete it"):
         LocalBroker.start()
 
 
 def test_jars_that_cannot_be_fetched_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("M2_REPO", str(tmp_path))
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{nobody.getsockname()[1]}")
-        with pytest.raises(BrokerUnavailable, match=r"jar .*\.jar could not be fetched .*RAMPWATCH_BROKER"):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with pytest.raises(BrokerUnavailable, match=r"\.jar: .* cannot be downloaded .*RAMPWATCH_BROKER"):
             LocalBroker.start()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_taken_port_is_named() -> None:
+def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(BrokerUnavailable, match=rf"Port {port} on 127\.0\.0\.1 cannot be had .* choose another"):
+        with pytest.raises(BrokerUnavailable, match=rf"port {port} on 127\.0\.0\.1: not available .* choose another"):
             LocalBroker.start(port=port)
 
 

@@ -1,4 +1,4 @@
-"""Records on a wrong partition are sent on to the right one, once, and count there."""
+"""Records on the wrong partition are forwarded to the right one, once, and count there."""
 
 from __future__ import annotations
 
@@ -9,25 +9,16 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from streams.core.events import HITS, READS, SHOTS
 from streams.core.plates import plate_key
+from streams.core.topics import HITS, READS, SHOTS
 from streams.kafka.partitioner import partition_of
-from streams.local_broker.broker import LocalBroker
 from streams.replay.player import Playable
 from streams.settings import Settings
-from tests.kafka.conftest import GivenBroker
-from tests.kafka.driving import (
-    STAMP_HEADER,
-    await_handled,
-    headers_of,
-    last_incidents,
-    publish,
-    read_topic,
-    replayed,
-    topics_of,
-    worker,
-)
-from tests.kafka.test_worker import EVENING_MS, pair, pair_id
+from tests.drivers.brokers import Broker
+from tests.drivers.replayed import replayed
+from tests.drivers.topics import STAMP_HEADER, headers_of, last_incidents, publish, read_topic, topics_of
+from tests.drivers.workers import await_handled, worker
+from tests.worlds.pairs import EVENING_MS, pair, pair_id
 
 PLATE = "SIM 505"
 
@@ -39,22 +30,25 @@ def publish_at(settings: Settings, records: Iterable[Playable], number: int, **h
 async def _publish_at(settings: Settings, records: list[Playable], number: int, headers: dict[str, str]) -> None:
     async with AIOKafkaProducer(bootstrap_servers=settings.broker) as producer:
         for record in records:
-            told = [(STAMP_HEADER, str(record.stamp_ms).encode()), *((k, v.encode()) for k, v in headers.items())]
+            all_headers = [
+                (STAMP_HEADER, str(record.stamp_ms).encode()),
+                *((k, v.encode()) for k, v in headers.items()),
+            ]
             topic = settings.prefix + record.topic
-            await producer.send_and_wait(topic, record.value, b"wrong", partition=number, headers=told)
+            await producer.send_and_wait(topic, record.value, b"wrong", partition=number, headers=all_headers)
 
 
-def test_strays_are_sent_on_once_and_joined_where_they_belong(
-    broker: LocalBroker | GivenBroker, prefix: str, tmp_path: Path
+def test_misrouted_records_are_forwarded_once_and_joined_on_the_right_partition(
+    broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
-    records = pair("stray", EVENING_MS, PLATE)
+    records = pair("misrouted", EVENING_MS, PLATE)
     with topics_of(broker.address, prefix) as settings, worker(settings, tmp_path) as running:
         home = partition_of(plate_key(PLATE), settings.partitions)
         publish(settings, [record for record in records if record.topic == SHOTS])
         publish_at(settings, [r for r in records if r.topic in (HITS, READS)], (home + 1) % settings.partitions)
         await_handled(settings, running)
-        await_handled(settings, running)  # what was sent on as well
-        assert list(last_incidents(settings)) == [pair_id("stray", PLATE)]
+        await_handled(settings, running)  # the forwarded copies as well
+        assert list(last_incidents(settings)) == [pair_id("misrouted", PLATE)]
         outcomes = running.outcomes()
         copies = [row for topic in (HITS, READS) for row in read_topic(settings, topic) if row.partition == home]
         assert replayed(settings, tmp_path).differences == []
@@ -62,10 +56,8 @@ def test_strays_are_sent_on_once_and_joined_where_they_belong(
     assert [headers_of(row)["rampwatch-forwarded"] for row in copies] == [f"{(home + 1) % 12}:0"] * 2
 
 
-def test_what_was_sent_on_already_is_used_where_it_lies(
-    broker: LocalBroker | GivenBroker, prefix: str, tmp_path: Path
-) -> None:
-    records = pair("stray", EVENING_MS, PLATE)
+def test_a_record_forwarded_before_is_joined_where_it_is(broker: Broker, prefix: str, tmp_path: Path) -> None:
+    records = pair("misrouted", EVENING_MS, PLATE)
     with topics_of(broker.address, prefix) as settings, worker(settings, tmp_path) as running:
         elsewhere = (partition_of(plate_key(PLATE), settings.partitions) + 1) % settings.partitions
         joined = [record for record in records if record.topic in (HITS, READS)]
@@ -73,5 +65,5 @@ def test_what_was_sent_on_already_is_used_where_it_lies(
         publish_at(settings, joined, elsewhere, **{"rampwatch-forwarded": "3:7"})
         await_handled(settings, running)
         outcomes = running.outcomes()
-        assert list(last_incidents(settings)) == [pair_id("stray", PLATE)]
+        assert list(last_incidents(settings)) == [pair_id("misrouted", PLATE)]
     assert outcomes[READS] == outcomes[HITS] == Counter(used=1)

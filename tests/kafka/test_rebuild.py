@@ -1,4 +1,4 @@
-"""A worker that takes over knows what the one before it knew, and says nothing twice and nothing less."""
+"""A worker that takes over knows what the previous one knew; no revision is repeated and none is missing."""
 
 from __future__ import annotations
 
@@ -9,49 +9,43 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.core.events import HITS, INCIDENTS, READS, SHOTS
-from streams.local_broker.broker import LocalBroker
-from tests.kafka.conftest import GivenBroker
-from tests.kafka.driving import (
-    await_handled,
-    eventually,
-    last_incidents,
-    publish,
-    read_topic,
-    replayed,
-    topics_of,
-    worker,
-)
-from tests.kafka.test_worker import EVENING_MS, MINUTE_MS, pair, pair_id, playable, world
+from streams.core.topics import HITS, INCIDENTS, READS, SHOTS
+from tests.drivers.brokers import Broker
+from tests.drivers.replayed import replayed
+from tests.drivers.topics import last_incidents, publish, read_topic, topics_of
+from tests.drivers.waiting import eventually
+from tests.drivers.workers import await_handled, worker
+from tests.lanes import LANE
+from tests.worlds.evening import evening
+from tests.worlds.pairs import EVENING_MS, MINUTE_MS, pair, pair_id, playable
 
-Broker = LocalBroker | GivenBroker
 HOUR_MS = 60 * MINUTE_MS
 
 
-def said(settings: Any) -> list[tuple[str, int]]:
-    """Each revision that was published, in the order of the partition: incident and number."""
+def published(settings: Any) -> list[tuple[str, int]]:
+    """Incident and number of each published revision, in the order of the partition."""
     rows = read_topic(settings, INCIDENTS)
     return [(row.key.decode(), msgspec.json.decode(row.value)["revision"]) for row in rows]
 
 
-def assert_revisions_go_on(settings: Any) -> None:
-    """No revision is repeated, none goes back, none is left out."""
+def assert_revisions_count_up(settings: Any) -> None:
+    """No revision is repeated, none goes backwards, none is left out."""
     last: dict[str, int] = {}
-    for incident, revision in said(settings):
+    for incident, revision in published(settings):
         assert revision == last.get(incident, 0) + 1, f"{incident}: revision {revision} after {last.get(incident)}"
         last[incident] = revision
 
 
-@pytest.mark.parametrize("cut", [0.2, 0.5, 0.8])
-def test_a_world_cut_by_a_kill_ends_as_if_the_worker_had_never_died(
-    broker: Broker, prefix: str, tmp_path: Path, cut: float
+@pytest.mark.parametrize("killed_at", LANE.kill_points)
+def test_an_evening_with_a_killed_worker_ends_as_if_no_worker_had_died(
+    broker: Broker, prefix: str, tmp_path: Path, killed_at: float
 ) -> None:
-    records = world(EVENING_MS)
-    middle = round(len(records) * cut)
+    records = evening(EVENING_MS)
+    middle = round(len(records) * killed_at)
     with topics_of(broker.address, prefix) as settings:
         with worker(settings, tmp_path, name="first") as first:
             publish(settings, records[:middle])
-            eventually([first], lambda: len(last_incidents(settings)) > 0, "nothing was said")
+            eventually([first], lambda: len(last_incidents(settings)) > 0, "no incident was published")
             first.process.kill()
         publish(settings, records[middle : middle + 500])
         with worker(settings, tmp_path, name="second") as second:
@@ -61,10 +55,10 @@ def test_a_world_cut_by_a_kill_ends_as_if_the_worker_had_never_died(
         expected = replayed(settings, tmp_path)
         assert expected.differences == []
         assert expected.incidents > 10
-        assert_revisions_go_on(settings)
+        assert_revisions_count_up(settings)
 
 
-def test_what_was_said_before_a_restart_is_neither_repeated_nor_taken_back(
+def test_incidents_published_before_a_restart_are_neither_repeated_nor_retracted(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
     with topics_of(broker.address, prefix) as settings:
@@ -72,13 +66,13 @@ def test_what_was_said_before_a_restart_is_neither_repeated_nor_taken_back(
             publish(settings, pair("early", EVENING_MS, "SIM 101"))
             await_handled(settings, first)
             first.stop()
-        before = said(settings)
+        before = published(settings)
         assert before == [(pair_id("early", "SIM 101"), 1)]
         with worker(settings, tmp_path) as second:
             publish(settings, pair("late", EVENING_MS + HOUR_MS, "SIM 202"))
             await_handled(settings, second)
             second.stop()
-        assert sorted(said(settings)) == sorted([*before, (pair_id("late", "SIM 202"), 1)])
+        assert sorted(published(settings)) == sorted([*before, (pair_id("late", "SIM 202"), 1)])
 
 
 def test_a_read_before_a_restart_and_a_hit_and_a_shot_after_it_make_an_incident(
@@ -94,7 +88,7 @@ def test_a_read_before_a_restart_and_a_hit_and_a_shot_after_it_make_an_incident(
         assert list(last_incidents(settings)) == [pair_id("apart", "SIM 303")]
 
 
-def test_a_revision_of_a_shot_after_a_restart_changes_the_incident_said_before(
+def test_a_revision_of_a_shot_after_a_restart_revises_the_earlier_incident(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
     records = pair("moved", EVENING_MS, "SIM 404")
@@ -115,11 +109,11 @@ def test_a_revision_of_a_shot_after_a_restart_changes_the_incident_said_before(
 
 
 def incident_ids(settings: Any) -> list[str]:
-    return [incident for incident, _ in said(settings)]
+    return [incident for incident, _ in published(settings)]
 
 
 @pytest.mark.parametrize("republish", [False, True])
-def test_under_other_rules_an_incident_stands_until_its_facts_change_unless_told_otherwise(
+def test_under_other_rules_an_incident_stands_until_its_facts_change_unless_republishing_is_on(
     broker: Broker, prefix: str, tmp_path: Path, republish: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identifier = pair_id("ruled", "SIM 505")
@@ -131,7 +125,7 @@ def test_under_other_rules_an_incident_stands_until_its_facts_change_unless_told
             publish(settings, records)
             await_handled(settings, first)
             first.process.kill()
-        # no car could have been at that ramp in time any more
+        # under these rules no car could have reached that ramp in time
         config = tmp_path / "config.toml"
         config.write_text(f"republish = {str(republish).lower()}\n[join]\nmax_speed_mps = 1\nreach_slack_m = 0\n")
         with worker(settings, tmp_path, "--config", str(config)) as second:

@@ -1,4 +1,4 @@
-"""The live counters: what the replay says, whoever counts, and alarms that are taken back when they no longer hold."""
+"""The live counters: they equal the replay's under any leader, and alarms are withdrawn once they do not hold."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from typing import Any
 
 import msgspec
 
-from streams.core.events import ALERTS, COUNTERS, SHOTS, TALLIES
-from streams.local_broker.broker import LocalBroker
+from streams.core.topics import ALERTS, COUNTERS, SHOTS, TALLIES
 from streams.replay.archive import read_archive
 from streams.replay.player import Playable
 from streams.replay.run import CounterOptions, replay
 from streams.resources.sites import load_site
 from streams.settings import Settings
-from tests.kafka.conftest import GivenBroker
-from tests.kafka.driving import Worker, await_handled, eventually, publish, read_topic, replayed, topics_of, worker
-from tests.kafka.test_worker import EVENING_MS, MINUTE_MS, playable, world
+from tests.drivers.brokers import Broker
+from tests.drivers.replayed import replayed
+from tests.drivers.topics import last_values, publish, read_topic, topics_of
+from tests.drivers.waiting import eventually
+from tests.drivers.workers import Worker, await_handled, worker
+from tests.worlds.evening import evening
+from tests.worlds.pairs import EVENING_MS, HOUR_MS, MINUTE_MS, playable
 
-Broker = LocalBroker | GivenBroker
 DAY_MS = 86_400_000
 QUIET_DAYS, BUSY_DAYS = 100, 10
 NOON_MS = EVENING_MS - 7 * 60 * MINUTE_MS
-
-
-def said(settings: Settings, topic: str) -> dict[str, Any]:
-    """The last value of each key of a topic."""
-    return {row.key.decode(): msgspec.json.decode(row.value) for row in read_topic(settings, topic)}
+LEAVES_AFTER_MS = 15_000
+"""How soon a shot leaves the last hour: time enough for the counters to show it there first."""
 
 
 def substance(counter: dict[str, Any]) -> Any:
-    """What a counter says but for the time of day, which makes rates of counts."""
+    """A counter without its rates, which depend on the time of day."""
     spans = {name: {k: v for k, v in span.items() if k in COUNTS} for name, span in counter["periods"].items()}
     return spans, counter["recent"], counter["by_status"], counter["alarm"]
 
@@ -45,43 +44,41 @@ COUNTS = ("from_ms", "to_ms", "count", "comparison_count", "difference", "percen
 
 
 def by_replay(settings: Settings, folder: Path, as_of_ms: int) -> dict[str, Any]:
-    """The counters that the replay makes of what is in the topics, which `replayed` has read back."""
+    """The replay's counters on the records in the topics, which `replayed` has read back."""
     records, site = read_archive(folder / "in", settings.partitions), load_site(settings.site)
-    counting = CounterOptions(settings.counters, as_of_ms)
-    replay(records, site, settings.join, folder / "counted", settings.partitions, lambda _: None, counting)
+    options = CounterOptions(settings.counters, as_of_ms)
+    replay(records, site, settings.join, folder / "counted", settings.partitions, lambda _: None, options)
     lines = map(msgspec.json.decode, (folder / "counted" / f"{COUNTERS}.jsonl").read_bytes().splitlines())
     return {line["key"]: substance(line["value"]) for line in lines}
 
 
-def await_said(worker: Worker, settings: Settings, topic: str, true: Callable[[dict[str, Any]], bool]) -> None:
-    eventually([worker], lambda: true(said(settings, topic)), f"{topic} does not say so")
+def await_values(worker: Worker, settings: Settings, topic: str, is_true: Callable[[dict[str, Any]], bool]) -> None:
+    eventually([worker], lambda: is_true(last_values(settings, topic)), f"{topic} does not reach the expected values")
 
 
-def test_counters_through_kafka_are_those_of_the_replay_whoever_counts(
+def test_counters_through_kafka_are_those_of_the_replay_after_a_leader_change(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
-    records = world(EVENING_MS)
+    records = evening(EVENING_MS)
     middle = len(records) // 2
     with topics_of(broker.address, prefix) as settings:
         with worker(settings, tmp_path, name="first") as first:
             publish(settings, records[:middle])
-            await_said(first, settings, COUNTERS, lambda found: len(found) > 0)
+            await_values(first, settings, COUNTERS, lambda values: len(values) > 0)
             first.process.kill()
         with worker(settings, tmp_path, name="second") as second:
             publish(settings, records[middle:])
             await_handled(settings, second)
             assert replayed(settings, tmp_path).differences == []
-            latest_ms = max(counter["as_of_ms"] for counter in said(settings, COUNTERS).values())
-            await_said(
+            latest_ms = max(counter["as_of_ms"] for counter in last_values(settings, COUNTERS).values())
+            await_values(
                 second,
                 settings,
                 COUNTERS,
-                lambda found: (
-                    {k: substance(v) for k, v in found.items()} == by_replay(settings, tmp_path, as_of(found))
-                ),
+                lambda values: substances(values) == by_replay(settings, tmp_path, as_of(values)),
             )
             shown = second.metrics()
-            counters = said(settings, COUNTERS)
+            counters = last_values(settings, COUNTERS)
         tallies = [row.value for row in read_topic(settings, TALLIES)]
     assert as_of(counters) >= latest_ms
     count = counters["linked_incidents/city"]["periods"]["last_28d_vs_prior_28d"]["count"]
@@ -95,8 +92,8 @@ def as_of(counters: dict[str, Any]) -> int:
     return max(counter["as_of_ms"] for counter in counters.values())
 
 
-def shots(day: int, many: int, **more: Any) -> list[Playable]:
-    """So many shots on a day, minutes apart, at one place."""
+def shots(day: int, count: int, **more: Any) -> list[Playable]:
+    """Some shots on a day, minutes apart, at one position."""
     begin_ms = NOON_MS + day * DAY_MS
     return [
         playable(
@@ -112,11 +109,11 @@ def shots(day: int, many: int, **more: Any) -> list[Playable]:
                 **more,
             },
         )
-        for n in range(many)
+        for n in range(count)
     ]
 
 
-def test_an_alarm_is_raised_outlives_its_worker_and_is_withdrawn_when_its_shots_are_dismissed(
+def test_an_alarm_survives_its_worker_and_is_withdrawn_when_its_shots_are_dismissed(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
     quiet = [shot for day in range(QUIET_DAYS) for shot in shots(day, 1)]
@@ -125,8 +122,8 @@ def test_an_alarm_is_raised_outlives_its_worker_and_is_withdrawn_when_its_shots_
         with worker(settings, tmp_path, name="first") as first:
             publish(settings, [*quiet, *(shot for day in busy for shot in shots(day, 6))])
             publish(settings, shots(QUIET_DAYS + BUSY_DAYS, 1))  # the last busy day is over
-            await_said(first, settings, ALERTS, lambda found: bool(found))
-            raised = said(settings, ALERTS)
+            await_values(first, settings, ALERTS, bool)
+            raised = last_values(settings, ALERTS)
             first.process.kill()
         assert {alert["status"] for alert in raised.values()} == {"raised"}
         assert any(alert["zone_id"] == "city" for alert in raised.values())
@@ -134,10 +131,10 @@ def test_an_alarm_is_raised_outlives_its_worker_and_is_withdrawn_when_its_shots_
             dismissed = [shot for day in busy for shot in shots(day, 6, revision=1, status="dismissed")]
             publish(settings, dismissed)
             await_handled(settings, second)
-            await_said(
-                second, settings, ALERTS, lambda found: {one["status"] for one in found.values()} == {"withdrawn"}
+            await_values(
+                second, settings, ALERTS, lambda values: {one["status"] for one in values.values()} == {"withdrawn"}
             )
-            counters = said(settings, COUNTERS)
+            counters = last_values(settings, COUNTERS)
         rows = [msgspec.json.decode(row.value) for row in read_topic(settings, ALERTS)]
     assert counters["shots/city"]["alarm"] is None
     assert counters["shots/city"]["by_status"]["dismissed"] == 6 * BUSY_DAYS
@@ -147,18 +144,18 @@ def test_an_alarm_is_raised_outlives_its_worker_and_is_withdrawn_when_its_shots_
         last[alert["spike_id"]] = alert["revision"]
 
 
-def test_time_goes_on_while_nothing_happens(broker: Broker, tmp_path: Path) -> None:
-    """Without a prefix the clock is the machine's: a shot of now is in the last hour, and the counters say when."""
+def test_counters_follow_the_clock_without_input(broker: Broker, tmp_path: Path) -> None:
+    """Without a prefix the machine's clock counts: a shot leaves the last hour while nothing else happens."""
     now_ms = round(time.time() * 1000)
     with topics_of(broker.address, "") as settings, worker(settings, tmp_path) as running:
         shot = {
             "kind": "single_gunshot",
-            "occurred_at_ms": now_ms - 59 * MINUTE_MS - 25_000,
+            "occurred_at_ms": now_ms - HOUR_MS + LEAVES_AFTER_MS,
             "lat": 41.77,
             "lon": -72.69,
         }
         publish(settings, [playable(SHOTS, now_ms, f"S-{now_ms}", alert_id=f"S-{now_ms}", **shot)])
         city = "shots/city"
-        await_said(running, settings, COUNTERS, lambda found: city in found and found[city]["recent"]["h1"] > 0)
-        await_said(running, settings, COUNTERS, lambda found: found[city]["recent"]["h1"] == 0)
-        assert said(settings, COUNTERS)[city]["recent"]["h24"] > 0
+        await_values(running, settings, COUNTERS, lambda values: city in values and values[city]["recent"]["h1"] > 0)
+        await_values(running, settings, COUNTERS, lambda values: values[city]["recent"]["h1"] == 0)
+        assert last_values(settings, COUNTERS)[city]["recent"]["h24"] > 0

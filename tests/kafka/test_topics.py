@@ -1,4 +1,4 @@
-"""The topics: made as planned, compared with what a worker needs, and no worker on topics that are not so."""
+"""The topics: created as planned, checked against what a worker needs, and refused if they differ."""
 
 from __future__ import annotations
 
@@ -10,103 +10,93 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams.core.events import (
-    ACTIONS,
-    ALERTS,
-    COUNTERS,
-    DEAD_LETTERS,
-    HITS,
-    INCIDENTS,
-    INPUTS,
-    READS,
-    SHOTS,
-    TALLIES,
-)
+from streams.core.topics import ACTIONS, ALERTS, COUNTERS, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, READS, SHOTS, TALLIES
 from streams.kafka import topics
-from streams.local_broker.broker import LocalBroker
 from streams.settings import Settings
-from tests.kafka.conftest import GivenBroker
-from tests.kafka.driving import eventually, free_port, rampwatch, topics_of
+from tests.drivers.brokers import Broker
+from tests.drivers.command import rampwatch
+from tests.drivers.ports import free_port
+from tests.drivers.topics import topics_of
+from tests.drivers.waiting import eventually
 
-Broker = LocalBroker | GivenBroker
 Wrong = Callable[[Settings], None]
 
-ONE_OWNERS = (TALLIES, COUNTERS, ALERTS)
-NAMES = (*INPUTS, INCIDENTS, DEAD_LETTERS, *ONE_OWNERS)
+COUNTED = (TALLIES, COUNTERS, ALERTS)
+NAMES = (*INPUTS, INCIDENTS, DEAD_LETTERS, *COUNTED)
 
 
-def ask(address: str, question: Callable[[Any], Any]) -> Any:
-    async def asked() -> Any:
+def with_admin(address: str, request: Callable[[Any], Any]) -> Any:
+    async def response() -> Any:
         admin = AIOKafkaAdminClient(bootstrap_servers=address)
         await admin.start()
         try:
-            return await question(admin)
+            return await request(admin)
         finally:
             await admin.close()
 
-    return asyncio.run(asked())
+    return asyncio.run(response())
 
 
 def config_of(settings: Settings, topic: str) -> dict[str, str]:
     resource = ConfigResource(ConfigResourceType.TOPIC, settings.prefix + topic)
-    (answer,) = ask(settings.broker, lambda admin: admin.describe_configs([resource]))
-    ((_, _, _, _, entries),) = answer.resources
+    (response,) = with_admin(settings.broker, lambda admin: admin.describe_configs([resource]))
+    ((_, _, _, _, entries),) = response.resources
     return {name: text for name, text, *_ in entries}
 
 
 def partitions_of(settings: Settings) -> dict[str, int]:
     names = [settings.prefix + topic for topic in NAMES]
-    described = ask(settings.broker, lambda admin: admin.describe_topics(names))
-    there = [topic for topic in described if topic["error_code"] == 0]
-    return {topic["topic"].removeprefix(settings.prefix): len(topic["partitions"]) for topic in there}
+    described = with_admin(settings.broker, lambda admin: admin.describe_topics(names))
+    existing = [topic for topic in described if topic["error_code"] == 0]
+    return {topic["topic"].removeprefix(settings.prefix): len(topic["partitions"]) for topic in existing}
 
 
 def alter(topic: str, **values: str) -> Wrong:
-    """A topic whose configuration differs in this; names with underscores for dots."""
+    """A topic whose configuration differs in ``values``; their names have underscores for dots."""
     changed = {name.replace("_", "."): text for name, text in values.items()}
 
-    def make(settings: Settings) -> None:
+    def spoil(settings: Settings) -> None:
         name = settings.prefix + topic
         planned = next(each.config for each in topics.plan(settings) if each.name == name)
         resource = ConfigResource(ConfigResourceType.TOPIC, name, {**planned, **changed})
-        ask(settings.broker, lambda admin: admin.alter_configs([resource]))
+        with_admin(settings.broker, lambda admin: admin.alter_configs([resource]))
         eventually([], lambda: changed.items() <= config_of(settings, topic).items(), "the change did not take effect")
 
-    return make
+    return spoil
 
 
 def missing(topic: str) -> Wrong:
-    def make(settings: Settings) -> None:
-        ask(settings.broker, lambda admin: admin.delete_topics([settings.prefix + topic]))
-        eventually([], lambda: topic not in partitions_of(settings), "the topic did not go")
+    def spoil(settings: Settings) -> None:
+        with_admin(settings.broker, lambda admin: admin.delete_topics([settings.prefix + topic]))
+        eventually([], lambda: topic not in partitions_of(settings), "the topic was not deleted")
 
-    return make
+    return spoil
 
 
 def with_partitions(topic: str, count: int) -> Wrong:
-    """A topic made by somebody else, with a number of partitions that is not the plan's."""
+    """A topic created by hand with another number of partitions than planned."""
 
-    def make(settings: Settings) -> None:
+    def spoil(settings: Settings) -> None:
         missing(topic)(settings)
-        ask(settings.broker, lambda admin: admin.create_topics([NewTopic(settings.prefix + topic, count, 1)]))
-        eventually([], lambda: partitions_of(settings).get(topic) == count, "the topic was not made")
+        with_admin(settings.broker, lambda admin: admin.create_topics([NewTopic(settings.prefix + topic, count, 1)]))
+        eventually([], lambda: partitions_of(settings).get(topic) == count, "the topic was not created")
 
-    return make
+    return spoil
 
 
-def test_topics_are_made_as_planned_once_and_then_nothing_is_wrong(broker: Broker, prefix: str) -> None:
+def test_topics_are_created_as_planned_once_and_then_pass_the_check(broker: Broker, prefix: str) -> None:
     with topics_of(broker.address, prefix) as settings:
         for topic in NAMES:
             missing(topic)(settings)
-        made = rampwatch("topics", "create", "--prefix", prefix, RAMPWATCH_BROKER=broker.address)
-        assert made.returncode == 0, made.stderr
-        assert sorted(made.stdout.split()) == sorted(prefix + topic for topic in NAMES)
+        created = rampwatch("topics", "create", "--prefix", prefix, RAMPWATCH_BROKER=broker.address)
+        assert created.returncode == 0, created.stderr
+        assert sorted(created.stdout.split()) == sorted(prefix + topic for topic in NAMES)
         checked = rampwatch("topics", "check", "--prefix", prefix, RAMPWATCH_BROKER=broker.address)
         assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
         repeated = rampwatch("topics", "create", "--prefix", prefix, RAMPWATCH_BROKER=broker.address)
         assert (repeated.returncode, repeated.stdout) == (0, "")
         assert partitions_of(settings) == {
-            **dict.fromkeys((SHOTS, ACTIONS, DEAD_LETTERS, *ONE_OWNERS), 1),
+            **dict.fromkeys((SHOTS, ACTIONS, DEAD_LETTERS, *COUNTED), 1),
             **dict.fromkeys((HITS, READS, INCIDENTS), 12),
         }
         configs = {topic: config_of(settings, topic) for topic in NAMES}
@@ -147,7 +137,7 @@ def test_topics_are_made_as_planned_once_and_then_nothing_is_wrong(broker: Broke
         (missing(ACTIONS), f"{ACTIONS}: does not exist; make it with rampwatch topics create"),
     ],
 )
-def test_a_topic_that_is_not_as_needed_has_its_sentence_and_no_worker_starts_on_it(
+def test_a_wrong_topic_is_reported_and_no_worker_starts_on_it(
     wrong: Wrong, sentence: str, broker: Broker, prefix: str
 ) -> None:
     with topics_of(broker.address, prefix) as settings:
@@ -162,12 +152,12 @@ def test_a_topic_that_is_not_as_needed_has_its_sentence_and_no_worker_starts_on_
 
 
 @pytest.mark.parametrize("command", [["topics", "create"], ["topics", "check"], ["worker"]])
-def test_without_a_broker_a_command_ends_with_a_sentence(command: Sequence[str]) -> None:
+def test_without_a_broker_a_command_exits_with_an_error(command: Sequence[str]) -> None:
     address = f"127.0.0.1:{free_port()}"
     ended = rampwatch(*command, RAMPWATCH_BROKER=address)
     assert ended.returncode == 2
     sentence = ended.stderr.splitlines()[-1]
-    assert sentence.startswith(f"rampwatch: {address}: no Kafka broker answers")
+    assert sentence.startswith(f"rampwatch: {address}: no Kafka broker responds")
     assert sentence.endswith("start one, or set RAMPWATCH_BROKER")
     assert_no_traceback(ended.stderr)
 

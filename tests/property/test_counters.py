@@ -1,4 +1,4 @@
-"""Laws of the counters: any order of arrival, repeats and moments of asking give the same."""
+"""Laws of the counters: the order of arrival, repeats, leader changes and the times of reports change nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from streams.core.counters.engine import CounterEngine
 from streams.core.counters.events import KINDS, SpikeAlert, Tally, alert_key
 from streams.core.counters.rules import CounterRules
 from streams.core.site import Site, Zone
+from tests.lanes import LANE
 
 DAY = 86_400_000
 BEGIN = 1_740_805_200_000  # 2025-03-01 in New York
@@ -23,8 +24,12 @@ STATUSES: dict[str, list[Any]] = {
     "stolen_vehicle_hits": ["active", "recovered", "cancelled"],
     "linked_incidents": ["open", "retracted"],
 }
-FREE = CounterRules(false_alarms_per_year=100.0)
-"""So many false alarms that a few tallies make some."""
+SENSITIVE = CounterRules(false_alarms_per_year=100.0)
+"""Rules that accept so many false alarms that a few tallies raise some."""
+
+many = settings(max_examples=LANE.counter_examples, deadline=None)
+some = settings(max_examples=LANE.counter_examples // 2, deadline=None)
+few = settings(max_examples=LANE.counter_examples // 3, deadline=None)
 
 
 @st.composite
@@ -50,95 +55,97 @@ def background() -> list[Tally]:
     ]
 
 
-def burst(day: int, many: int) -> list[Tally]:
+def burst(day: int, shots: int) -> list[Tally]:
+    """Shots in zone b, three a day."""
     return [
         Tally("shots", f"burst{n}", 0, "b", BEGIN + (day + n // 3) * DAY + 7_200_000 + n, "unreviewed", True)
-        for n in range(many)
+        for n in range(shots)
     ]
 
 
-def told(fold: CounterEngine) -> tuple[Any, Any]:
-    return msgspec.to_builtins(fold.counters()), msgspec.to_builtins(fold.alerts())
+def results(engine: CounterEngine) -> tuple[Any, Any]:
+    return msgspec.to_builtins(engine.counters()), msgspec.to_builtins(engine.alerts())
 
 
-def test_the_bursts_that_are_drawn_do_raise_alarms():
-    fold = CounterEngine(SITE, FREE)
-    for tally in [*background(), *burst(80, 18)]:
-        fold.feed(tally)
-    fold.advance(END)
-    assert {alert.zone_id for alert in fold.alerts()} >= {"b", "city"}
+def engine_with(records: list[Tally], as_of_ms: int) -> CounterEngine:
+    engine = CounterEngine(SITE, SENSITIVE)
+    for tally in records:
+        engine.apply(tally)
+    engine.advance(as_of_ms)
+    return engine
 
 
-@settings(max_examples=60, deadline=None)
+def test_the_generated_bursts_do_raise_alarms():
+    engine = engine_with([*background(), *burst(80, 18)], END)
+    assert {alert.zone_id for alert in engine.alerts()} >= {"b", "city"}
+
+
+@many
 @given(st.data())
 def test_any_order_of_arrival_gives_the_same_counters_and_alarms(data):
-    some = data.draw(st.lists(tallies(), max_size=20))
-    records = [*background(), *burst(data.draw(st.integers(60, 110)), data.draw(st.integers(0, 24))), *some]
-    at_once = CounterEngine(SITE, FREE)
-    for tally in records:
-        at_once.feed(tally)
-    at_once.advance(END)
+    others = data.draw(st.lists(tallies(), max_size=20))
+    records = [*background(), *burst(data.draw(st.integers(60, 110)), data.draw(st.integers(0, 24))), *others]
     shuffled = data.draw(st.permutations([*records, *data.draw(st.lists(st.sampled_from(records), max_size=5))]))
-    moments = data.draw(st.lists(st.integers(0, len(shuffled)), max_size=4))
+    reported_at = data.draw(st.lists(st.integers(0, len(shuffled)), max_size=4))
     times = sorted(data.draw(st.lists(st.integers(BEGIN, END), min_size=4, max_size=4)))
-    bit_by_bit = CounterEngine(SITE, FREE)
+    gradual = CounterEngine(SITE, SENSITIVE)
     for n, tally in enumerate(shuffled):
-        for _ in range(moments.count(n)):
-            bit_by_bit.advance(times.pop(0))
-            bit_by_bit.changes()
-        bit_by_bit.feed(tally)
-    bit_by_bit.advance(END)
-    assert told(bit_by_bit) == told(at_once)
+        for _ in range(reported_at.count(n)):
+            gradual.advance(times.pop(0))
+            gradual.changes()
+        gradual.apply(tally)
+    gradual.advance(END)
+    assert results(gradual) == results(engine_with(records, END))
 
 
-@settings(max_examples=20, deadline=None)
+@few
 @given(st.lists(st.lists(tallies(), max_size=6), min_size=1, max_size=3), st.integers(60, 100))
-def test_the_last_thing_said_of_each_is_what_stands(batches, day):
-    fold, said = CounterEngine(SITE, FREE), {}
+def test_the_last_published_revisions_are_the_current_results(batches, day):
+    engine, published = CounterEngine(SITE, SENSITIVE), {}
     counters: dict[tuple[str, str], Any] = {}
     revisions: dict[str, int] = {}
     for n, batch in enumerate([[*background(), *burst(day, 18)], *batches]):
         for tally in batch:
-            fold.feed(tally)
-        fold.advance(END + (n - len(batches)) * 3_600_000)
-        changes = fold.changes()
+            engine.apply(tally)
+        engine.advance(END + (n - len(batches)) * 3_600_000)
+        changes = engine.changes()
         counters.update({(c.kind, c.zone_id): c for c in changes.counters})
         for alert in changes.alerts:
             assert alert.revision == revisions.get(alert.spike_id, 0) + 1
             revisions[alert.spike_id] = alert.revision
-            said[alert.spike_id] = alert
-    standing = {alert.spike_id: msgspec.structs.replace(alert, revision=0) for alert in fold.alerts()}
-    last = {i: msgspec.structs.replace(a, revision=0) for i, a in said.items() if a.status != "withdrawn"}
-    assert last == standing
-    for counter in fold.counters():
+            published[alert.spike_id] = alert
+    current = {alert.spike_id: msgspec.structs.replace(alert, revision=0) for alert in engine.alerts()}
+    last = {i: msgspec.structs.replace(a, revision=0) for i, a in published.items() if a.status != "withdrawn"}
+    assert last == current
+    for counter in engine.counters():
         known = counters[counter.kind, counter.zone_id]
-        assert [p.count for p in spans(known)] == [p.count for p in spans(counter)]
+        assert [p.count for p in periods(known)] == [p.count for p in periods(counter)]
         assert (known.recent, known.by_status, known.alarm) == (counter.recent, counter.by_status, counter.alarm)
 
 
-def spans(counter: Any) -> list[Any]:
+def periods(counter: Any) -> list[Any]:
     return [getattr(counter.periods, name) for name in counter.periods.__struct_fields__]
 
 
-# --- owners that come and go
+# --- leaders that succeed each other
 
-Moment = Literal["said", "unsaid"]
-"""Whether the owner before had said what its tallies gave when it went."""
+Handover = Literal["published", "unpublished"]
+"""Whether the old leader had published the results of its last tallies when it failed."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What comes in until the time has moved on so many days; then another owner may take over."""
+    """Tallies to apply before the time advances by some days, and perhaps a handover after that."""
 
     tallies: list[Tally]
     days: int
-    take_over: Moment | None
+    handover: Handover | None
     compacted: float
-    """How much of what was said is compacted by then."""
+    """The share of the topic that is compacted at the handover."""
 
 
 @st.composite
-def steps(draw: st.DrawFn, moments: list[Moment], compacted: st.SearchStrategy[float]) -> list[Step]:
-    """Bursts of any day up to now, so that many come late; and some of them dismissed, or not any more."""
+def steps(draw: st.DrawFn, handovers: list[Handover], compacted: st.SearchStrategy[float]) -> list[Step]:
+    """Bursts on any day up to now, so that many arrive late; some are dismissed, and some of those reinstated."""
     drawn, day = [], 0
     bursts: list[tuple[str, int, int]] = []
     revisions: dict[int, int] = {}
@@ -153,7 +160,7 @@ def steps(draw: st.DrawFn, moments: list[Moment], compacted: st.SearchStrategy[f
             batch += late_burst(n, bursts[n], revisions[n], dismissed=revisions[n] % 2 == 1)
         days = draw(st.integers(0, 15))
         day += days
-        drawn.append(Step(batch, days, draw(st.sampled_from([None, *moments])), draw(compacted)))
+        drawn.append(Step(batch, days, draw(st.sampled_from([None, *handovers])), draw(compacted)))
     return drawn
 
 
@@ -167,128 +174,125 @@ def late_burst(number: int, burst: tuple[str, int, int], revision: int, dismisse
     ]
 
 
-class Topic:
-    """What was said of alerts, and what compaction leaves of it."""
+class AlertTopic:
+    """The published alerts, and what compaction leaves of them."""
 
     def __init__(self) -> None:
         self.rows: list[SpikeAlert] = []
 
-    def left(self, compacted: float) -> list[SpikeAlert]:
-        """Of the older rows the last of each key; the newer ones all."""
+    def after_compaction(self, compacted: float) -> list[SpikeAlert]:
+        """The last of each key among the older rows, and all newer rows."""
         old, new = self.rows[: (cut := round(compacted * len(self.rows)))], self.rows[cut:]
         return [*{alert_key(alert): alert for alert in old}.values(), *new]
 
-    def by(self, identify: Any) -> dict[str, SpikeAlert]:
-        """The last one said of each, whatever its revision: that of what was compacted nobody knows."""
+    def last_by(self, identify: Any) -> dict[str, SpikeAlert]:
+        """The last alert of each identity without its revision, which compaction can lose."""
         return {identify(alert): msgspec.structs.replace(alert, revision=0) for alert in self.rows}
 
     @property
-    def of_spikes(self) -> dict[str, SpikeAlert]:
-        return self.by(lambda alert: alert.spike_id)
+    def by_spike(self) -> dict[str, SpikeAlert]:
+        return self.last_by(lambda alert: alert.spike_id)
 
     @property
-    def of_keys(self) -> dict[str, SpikeAlert]:
-        """Without those that are withdrawn: of several it does not matter which one is last."""
-        return {key: alert for key, alert in self.by(alert_key).items() if alert.status != "withdrawn"}
+    def by_key(self) -> dict[str, SpikeAlert]:
+        """Without withdrawn alerts: among several of a key, it does not matter which one is last."""
+        return {key: alert for key, alert in self.last_by(alert_key).items() if alert.status != "withdrawn"}
 
 
-class Relay:
-    """Owners one after the other, beside one that stays."""
+class Succession:
+    """Leaders that succeed each other, beside one that never fails."""
 
     def __init__(self) -> None:
-        self.stayed, self.relayed = Topic(), Topic()
-        self._known = background()
+        self.uninterrupted, self.succeeded = AlertTopic(), AlertTopic()
+        self._applied = background()
         self._now_ms = BEGIN + 82 * DAY
-        self._stays, self._owner = self._fold(), self._fold()
-        self.oldest_left: dict[str, str] = {}
-        """By key, the first crossing from which on the topic told an owner everything; the latest of all owners."""
-        self._say()
+        self._permanent, self._leader = (engine_with(self._applied, self._now_ms) for _ in range(2))
+        self.restored_from: dict[str, str] = {}
+        """By key, the first crossing from which on the topic held every alert at every handover."""
+        self._publish()
 
-    def _fold(self) -> CounterEngine:
-        fold = CounterEngine(SITE, FREE)
-        for tally in self._known:
-            fold.feed(tally)
-        fold.advance(self._now_ms)
-        return fold
+    def _publish(self) -> None:
+        self.uninterrupted.rows += self._permanent.changes().alerts
+        self.succeeded.rows += self._leader.changes().alerts
 
-    def _say(self) -> None:
-        self.stayed.rows += self._stays.changes().alerts
-        self.relayed.rows += self._owner.changes().alerts
-
-    def go(self, step: Step) -> None:
-        self._known += step.tallies
+    def take(self, step: Step) -> None:
+        self._applied += step.tallies
         self._now_ms += step.days * DAY
-        for fold in (self._stays, self._owner):
+        for engine in (self._permanent, self._leader):
             for tally in step.tallies:
-                fold.feed(tally)
-            fold.advance(self._now_ms)
-        if step.take_over == "said":
-            self._say()
-        if step.take_over is not None:
-            self._take_over(self.relayed.left(step.compacted))
-        self._say()
+                engine.apply(tally)
+            engine.advance(self._now_ms)
+        if step.handover == "published":
+            self._publish()
+        if step.handover is not None:
+            self._hand_over(self.succeeded.after_compaction(step.compacted))
+        self._publish()
 
-    def _take_over(self, left: list[SpikeAlert]) -> None:
-        self._owner = self._fold()
-        last = {alert.spike_id: alert for alert in left}
+    def _hand_over(self, alerts: list[SpikeAlert]) -> None:
+        self._leader = engine_with(self._applied, self._now_ms)
+        last = {alert.spike_id: alert for alert in alerts}
         for alert in last.values():
-            self._owner.restore(alert)
-        for key in {alert_key(alert) for alert in left}:
+            self._leader.restore(alert)
+        for key in {alert_key(alert) for alert in alerts}:
             of_key = [alert for alert in last.values() if alert_key(alert) == key]
             if any(alert.status != "withdrawn" for alert in of_key):
                 oldest = min(alert.first_crossing for alert in of_key)
-                self.oldest_left[key] = max(self.oldest_left.get(key, ""), oldest)
+                self.restored_from[key] = max(self.restored_from.get(key, ""), oldest)
 
-    def is_told(self, alert: SpikeAlert) -> bool:
-        return alert.first_crossing >= self.oldest_left.get(alert_key(alert), "")
+    def is_restorable(self, alert: SpikeAlert) -> bool:
+        """Whether the topic held this alert at every handover."""
+        return alert.first_crossing >= self.restored_from.get(alert_key(alert), "")
 
 
 def raised(alerts: dict[str, SpikeAlert]) -> dict[str, SpikeAlert]:
     return {name: alert for name, alert in alerts.items() if alert.status == "raised"}
 
 
-@settings(max_examples=60, deadline=None)
-@given(steps(["said"], st.floats(0, 1)))
-def test_owners_that_take_over_say_what_one_that_stays_does_whatever_compaction_left_them(drawn):
-    relay = Relay()
+@many
+@given(steps(["published"], st.floats(0, 1)))
+def test_successive_leaders_publish_what_one_permanent_leader_does_after_any_compaction(drawn):
+    succession = Succession()
     for step in drawn:
-        relay.go(step)
-        assert relay.relayed.of_spikes == relay.stayed.of_spikes
-        assert relay.relayed.of_keys == relay.stayed.of_keys
+        succession.take(step)
+        assert succession.succeeded.by_spike == succession.uninterrupted.by_spike
+        assert succession.succeeded.by_key == succession.uninterrupted.by_key
 
 
-@settings(max_examples=60, deadline=None)
-@given(steps(["said", "unsaid"], st.sampled_from([0.0, 1.0])))
-def test_what_came_between_two_owners_is_said_as_far_as_the_topic_allows_and_all_that_is_up_always(drawn):
-    relay = Relay()
+@many
+@given(steps(["published", "unpublished"], st.sampled_from([0.0, 1.0])))
+def test_a_leader_that_fails_before_publishing_loses_no_raised_alarm_and_nothing_the_topic_still_holds(drawn):
+    succession = Succession()
     for step in drawn:
-        relay.go(step)
-        stayed, relayed = relay.stayed, relay.relayed
-        assert raised(relayed.of_spikes) == raised(stayed.of_spikes)
-        assert raised(relayed.of_keys) == raised(stayed.of_keys)
-        told = [{i: a for i, a in topic.of_spikes.items() if relay.is_told(a)} for topic in (relayed, stayed)]
-        assert told[0] == told[1]
+        succession.take(step)
+        uninterrupted, succeeded = succession.uninterrupted, succession.succeeded
+        assert raised(succeeded.by_spike) == raised(uninterrupted.by_spike)
+        assert raised(succeeded.by_key) == raised(uninterrupted.by_key)
+        one, other = (
+            {name: alert for name, alert in topic.by_spike.items() if succession.is_restorable(alert)}
+            for topic in (succeeded, uninterrupted)
+        )
+        assert one == other
 
 
-@settings(max_examples=30, deadline=None)
-@given(steps(["said"], st.just(0.0)))
-def test_revisions_go_on_by_one_from_owner_to_owner_where_nothing_is_compacted(drawn):
-    relay = Relay()
+@some
+@given(steps(["published"], st.just(0.0)))
+def test_revisions_continue_without_gaps_across_leaders_if_nothing_is_compacted(drawn):
+    succession = Succession()
     for step in drawn:
-        relay.go(step)
+        succession.take(step)
     last: dict[str, int] = {}
-    for alert in relay.relayed.rows:
+    for alert in succession.succeeded.rows:
         assert alert.revision == last.get(alert.spike_id, 0) + 1
         last[alert.spike_id] = alert.revision
 
 
-@settings(max_examples=30, deadline=None)
+@some
 @given(steps([], st.just(0.0)))
-def test_who_takes_over_and_finds_nothing_new_says_nothing_old(drawn):
-    relay = Relay()
+def test_a_new_leader_republishes_nothing_if_nothing_has_changed(drawn):
+    succession = Succession()
     for step in drawn:
-        relay.go(step)
+        succession.take(step)
     for compacted in (0.0, 1.0):
-        said = len(relay.relayed.rows)
-        relay.go(Step([], 0, "said", compacted))
-        assert len(relay.relayed.rows) == said
+        published = len(succession.succeeded.rows)
+        succession.take(Step([], 0, "published", compacted))
+        assert len(succession.succeeded.rows) == published

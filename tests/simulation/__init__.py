@@ -1,1 +1,1 @@
-"""Small random worlds and the brute-force oracle that says what the join must make of them."""
+"""Seeded worlds run against the oracle: through the replay, and through workers that crash and recover."""

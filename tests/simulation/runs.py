@@ -1,4 +1,4 @@
-"""Worlds run through the shell: one partition for each listed plate, and what went wrong in all of them."""
+"""Worlds run through the simulation: one partition for each listed plate, and the faults in all of them."""
 
 from __future__ import annotations
 
@@ -9,41 +9,51 @@ from typing import Any
 
 import msgspec
 
-from streams.core.events import BROADCAST, Record
+from streams.core.events import Record
 from streams.core.intake import Admitted, Intake
-from tests.property.driving import Played, echoed, played
-from tests.property.driving import _played as play_archive
-from tests.simulation.aftermath import with_aftermath
-from tests.simulation.ground import MINUTE_MS
-from tests.simulation.oracle import differences
-from tests.simulation.records import HITS, READS, Value
-from tests.simulation.shell import MODES, Shell, Worker
-from tests.simulation.worlds import world
+from streams.core.topics import BROADCAST
+from tests.drivers.engine import Scenario, scenario, scenario_of, scenario_with_repeats
+from tests.oracle.compare import differences
+from tests.oracle.records import HITS, READS, Value
+from tests.simulation.environment import MODES, Environment
+from tests.simulation.worker import Worker
+from tests.worlds.aftermath import with_aftermath
+from tests.worlds.ground import MINUTE_MS
+from tests.worlds.small_world import world
 
 TICK_MS = 14 * MINUTE_MS
 
 
-def partitions(play: Played, quiet: bool) -> list[dict[str, list[Admitted]]]:
-    """The inputs of each partition, one for each plate that is ever listed; other reads go with the first."""
-    listed = sorted({record.plate_key for record in play.admitted[HITS]}) or [""]
+def simulated(seed: int) -> Scenario:
+    """The world of a seed: as it is, with repeated records, or with an aftermath, in turn."""
+    if seed % 3 == 0:
+        return scenario(seed)
+    if seed % 3 == 1:
+        return scenario_with_repeats(seed)
+    return scenario_of(with_aftermath(world(seed), random.Random(seed)))
+
+
+def partitions(whole: Scenario, quiet: bool) -> list[dict[str, list[Admitted]]]:
+    """The inputs of each partition, one for each plate that is ever listed; other reads go to the first."""
+    listed = sorted({record.plate_key for record in whole.admitted[HITS]}) or [""]
     parts = []
     for n, key in enumerate(listed):
         own = {
             topic: [
                 r for r in records if topic in BROADCAST or r.plate_key == key or (n == 0 and r.plate_key not in listed)
             ]
-            for topic, records in play.admitted.items()
+            for topic, records in whole.admitted.items()
         }
         if not quiet:
-            own[READS] = sorted([*own[READS], *_ticks(play, own)], key=lambda record: record.stamp_ms)
+            own[READS] = sorted([*own[READS], *_ticks(whole, own)], key=lambda record: record.stamp_ms)
         parts.append(own)
     return parts
 
 
-def _ticks(play: Played, own: dict[str, list[Admitted]]) -> list[Admitted]:
-    """A steady stream of reads of a plate that nobody lists; they move the watermark on."""
+def _ticks(whole: Scenario, own: dict[str, list[Admitted]]) -> list[Admitted]:
+    """A steady stream of reads of an unlisted plate, which advances the watermark."""
     stamps = [record.stamp_ms for records in own.values() for record in records]
-    intake = Intake(play.site, play.rules)
+    intake = Intake(whole.site, whole.rules)
     value = {"plate": "TICK78", "ramp_id": "ramp-0", "camera_id": "c", "confidence": 0.9}
     return [
         intake.admit(
@@ -53,18 +63,9 @@ def _ticks(play: Played, own: dict[str, list[Admitted]]) -> list[Admitted]:
     ]
 
 
-def play_of(seed: int) -> Played:
-    """The world of a seed: one as it is, one in which many records come again, one with an aftermath, and so on."""
-    if seed % 3 == 0:
-        return played(seed)
-    if seed % 3 == 1:
-        return echoed(seed)
-    return play_archive(with_aftermath(world(seed), random.Random(seed)))
-
-
 @dataclass
-class Ran:
-    """How the partitions of a world fared together."""
+class Result:
+    """The results of all partitions of a world together."""
 
     faults: list[str]
     incidents: int = 0
@@ -72,33 +73,39 @@ class Ran:
     crashes: int = 0
 
 
-def run_world(seed: int, mode: str, worker_type: type[Worker] = Worker) -> Ran:
+def run_world(seed: int, mode: str, worker_type: type[Worker] = Worker) -> Result:
     """Run all partitions of a world and compare what consoles show in the end with the oracle."""
-    play, ran = play_of(seed), Ran([])
+    whole, result = simulated(seed), Result([])
     shown: dict[str, Any] = {}
-    for n, admitted in enumerate(partitions(play, MODES[mode].quiet)):
-        shell = Shell(play, admitted, MODES[mode], random.Random(f"{seed} {mode} {n}"), worker_type)
-        shell.run()
-        ran = replace(
-            ran,
-            faults=[*ran.faults, *shell.faults, *unbounded(shell)],
-            published=ran.published + shell.output.published,
-            crashes=ran.crashes + shell.crashes,
+    for n, admitted in enumerate(partitions(whole, MODES[mode].quiet)):
+        rng = random.Random(f"{seed} {mode} {n}")
+        environment = Environment(whole, admitted, MODES[mode], rng, worker_type)
+        environment.run()
+        result = replace(
+            result,
+            faults=[*result.faults, *environment.faults, *memory_left(environment)],
+            published=result.published + environment.output.published,
+            crashes=result.crashes + environment.crashes,
         )
-        shown |= {name: msgspec.to_builtins(incident) for name, incident in shell.output.shown.items()}
-    ran.faults += differences(play.verdict, shown)
-    ran.incidents = len(play.verdict.incidents)
-    return ran
+        shown |= {name: msgspec.to_builtins(incident) for name, incident in environment.output.shown.items()}
+    result.faults += differences(whole.verdict, shown)
+    result.incidents = len(whole.verdict.incidents)
+    return result
 
 
-def unbounded(shell: Shell) -> list[str]:
-    """What the engine still holds when the watermark has passed everything."""
-    assert shell.worker is not None
-    engine, rules = shell.worker.engine, shell.play.rules
-    engine.release(shell.last_ms + rules.shot_memory_ms + rules.hit_memory_ms + 1)
+def memory_left(environment: Environment) -> list[str]:
+    """What the engine still holds once the watermark has passed everything: a fault unless it is nothing."""
+    assert environment.worker is not None
+    engine, rules = environment.worker.engine, environment.scenario.rules
+    engine.release(environment.last_ms + rules.shot_memory_ms + rules.hit_horizon_ms + 1)
     held: Value = {
-        name: len(thing)
-        for name, thing in (vars(engine) | vars(engine._memory)).items()
-        if name != "_ramps" and hasattr(thing, "__len__") and len(thing)
+        name: len(container)
+        for name, container in (vars(engine) | vars(engine._memory)).items()
+        if name != "_ramps" and hasattr(container, "__len__") and len(container)
     }
     return [f"memory still holds {held}"] if held else []
+
+
+def command(seed: int, mode: str) -> str:
+    """The command that runs one world again."""
+    return f".venv/bin/python -m tests.simulation {mode} 1 {seed}"

@@ -1,4 +1,4 @@
-"""The oracle against answers computed by hand, one rule of the join at a time."""
+"""The oracle against results computed by hand, one rule of the join at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.cases import (
+from tests.oracle.join import incident_id
+from tests.oracle.records import READS, Value, known_region, plate_key
+from tests.worlds.cases import (
     DAY_MS,
     FREEZE_MS,
     HOUR_MS,
@@ -21,8 +23,6 @@ from tests.simulation.cases import (
     shot,
     verdict,
 )
-from tests.simulation.oracle import incident_id
-from tests.simulation.records import READS, Value, known_region, plate_key
 
 
 def test_an_incident_carries_every_field_that_the_contract_determines() -> None:
@@ -80,14 +80,14 @@ def test_a_shot_outside_every_polygon_is_in_the_city() -> None:
         (30 * MINUTE_MS + 1, False),
     ],
 )
-def test_both_ends_of_the_window_count(after_ms: int, linked: bool) -> None:
+def test_both_ends_of_the_window_are_inside(after_ms: int, linked: bool) -> None:
     assert links(shot(), hit(), read(after_ms)) is linked
 
 
 @pytest.mark.parametrize(
     ("uncertainty_m", "after_ms", "linked"),
     [
-        (10, 120_000, True),  # 5 560 - 10 - 150 = 5 400 m at 45 m/s: two minutes exactly
+        (10, 120_000, True),  # 5 560 - 10 - 150 = 5 400 m at 45 m/s: exactly two minutes
         (10, 119_999, False),
         (10, -120_000, True),
         (10, -119_999, False),
@@ -98,18 +98,20 @@ def test_both_ends_of_the_window_count(after_ms: int, linked: bool) -> None:
         (9999, 0, True),
     ],
 )
-def test_the_car_must_have_been_able_to_make_it(uncertainty_m: int, after_ms: int, linked: bool) -> None:
+def test_a_read_counts_only_if_the_car_could_have_driven_the_distance_in_time(
+    uncertainty_m: int, after_ms: int, linked: bool
+) -> None:
     assert links(shot(uncertainty_m=uncertainty_m), hit(), read(after_ms, ramp_id="far")) is linked
 
 
 @pytest.mark.parametrize(("max_distance_m", "linked"), [(5560, True), (5559, False)])
-def test_distance_is_rounded_before_it_is_compared(max_distance_m: int, linked: bool) -> None:
+def test_the_distance_is_rounded_before_it_is_compared(max_distance_m: int, linked: bool) -> None:
     far = read(10 * MINUTE_MS, ramp_id="far")
     assert links(shot(), hit(), far, max_distance_m=max_distance_m) is linked
 
 
 @pytest.mark.parametrize(
-    ("said", "after_ms", "linked"),
+    ("content", "after_ms", "linked"),
     [
         ({"stolen_at_ms": SHOT_MS}, 0, True),
         ({"stolen_at_ms": SHOT_MS}, -1, False),
@@ -119,14 +121,16 @@ def test_distance_is_rounded_before_it_is_compared(max_distance_m: int, linked: 
         ({"reported_at_ms": SHOT_MS - 30 * DAY_MS}, 0, False),
         ({"status": "recovered", "cleared_at_ms": SHOT_MS}, -1, True),
         ({"status": "recovered", "cleared_at_ms": SHOT_MS}, 0, False),
-        ({"cleared_at_ms": SHOT_MS}, 0, True),  # not recovered: it says nothing
+        ({"cleared_at_ms": SHOT_MS}, 0, True),  # not recovered: ignored
         ({"stolen_at_ms": SHOT_MS, "status": "recovered", "cleared_at_ms": SHOT_MS}, 0, False),
         ({"status": "cancelled"}, 0, False),
     ],
 )
-def test_a_hit_covers_from_the_theft_up_to_but_not_including_its_end(said: Value, after_ms: int, linked: bool) -> None:
-    stamp_ms = max(SHOT_MS - HOUR_MS, said.get("reported_at_ms", 0))
-    assert links(shot(), hit(stamp_ms, **said), read(after_ms)) is linked
+def test_a_hit_covers_from_the_theft_up_to_but_not_including_its_end(
+    content: Value, after_ms: int, linked: bool
+) -> None:
+    stamp_ms = max(SHOT_MS - HOUR_MS, content.get("reported_at_ms", 0))
+    assert links(shot(), hit(stamp_ms, **content), read(after_ms)) is linked
 
 
 @pytest.mark.parametrize(
@@ -137,13 +141,13 @@ def test_a_lookalike_may_differ_in_one_character(as_read: str, linked: bool) -> 
     assert links(shot(), hit(), read(plate=as_read)) is linked
 
 
-def test_a_lookalike_is_called_one() -> None:
+def test_a_lookalike_match_is_labelled_as_one() -> None:
     got = incident(shot(), hit(), read(plate="SIMBO1"))
     assert got is not None
     assert got["sightings"][0]["match"] == "lookalike"
 
 
-def test_plate_keys_fold_what_cameras_confuse() -> None:
+def test_plate_keys_merge_characters_that_cameras_confuse() -> None:
     assert plate_key(" oqd-iz ") == "00012"
     assert plate_key("sbg é×") == "586"
     assert plate_key("ß１") == "551"
@@ -153,7 +157,7 @@ def test_plate_keys_fold_what_cameras_confuse() -> None:
     ("region", "known"),
     [("CT", "US-CT"), (" us-ct ", "US-CT"), ("Ontario", None), ("", None), (None, None), ("C T", None)],
 )
-def test_regions_have_one_form(region: str | None, known: str | None) -> None:
+def test_regions_are_normalised(region: str | None, known: str | None) -> None:
     assert known_region(region) == known
 
 
@@ -161,31 +165,31 @@ def test_regions_have_one_form(region: str | None, known: str | None) -> None:
     ("listed", "as_read", "linked"),
     [("CT", "us-ct", True), ("CT", "NY", False), ("CT", None, True), ("Ontario", "NY", True)],
 )
-def test_only_two_known_and_different_regions_exclude(listed: str | None, as_read: str | None, linked: bool) -> None:
+def test_only_two_different_known_regions_exclude_a_read(listed: str | None, as_read: str | None, linked: bool) -> None:
     assert links(shot(), hit(region=listed), read(region=as_read)) is linked
 
 
 @pytest.mark.parametrize(("confidence", "linked"), [(0.6, True), (0.5999999, False), (1, True)])
-def test_the_least_confidence_counts(confidence: float, linked: bool) -> None:
+def test_the_minimum_confidence_is_inclusive(confidence: float, linked: bool) -> None:
     assert links(shot(), hit(), read(confidence=confidence)) is linked
 
 
 @pytest.mark.parametrize(("late_ms", "linked"), [(0, True), (1, False)])
-def test_a_hit_or_shot_stamped_up_to_the_deadline_sees_the_read(late_ms: int, linked: bool) -> None:
+def test_a_hit_or_shot_stamped_at_the_deadline_still_links_the_read(late_ms: int, linked: bool) -> None:
     stamp_ms = SHOT_MS + DAY_MS + late_ms
     assert links(shot(), hit(stamp_ms), read()) is linked
     assert links(shot(stamp_ms), hit(), read()) is linked
 
 
 @pytest.mark.parametrize(("late_ms", "status"), [(0, None), (1, "retracted")])
-def test_what_stands_at_the_deadline_stays_on_record(late_ms: int, status: str | None) -> None:
+def test_a_read_attached_at_its_deadline_stays_in_the_incident(late_ms: int, status: str | None) -> None:
     got = incident(shot(), hit(), hit(SHOT_MS + DAY_MS + late_ms, revision=1, status="cancelled"), read())
     assert (got and got["status"]) == status
     if got:
         assert (got["sightings"], len(got["set_aside"])) == ([], 1)
 
 
-def test_a_sighting_set_aside_may_come_back() -> None:
+def test_a_sighting_set_aside_can_return() -> None:
     dismissed = shot(SHOT_MS + 2 * DAY_MS, revision=1, status="dismissed")
     back = shot(SHOT_MS + 3 * DAY_MS, revision=2, status="confirmed")
     assert not links(shot(), hit(), read(), dismissed)
@@ -198,7 +202,7 @@ def test_a_record_stamped_after_the_freeze_changes_nothing(late_ms: int, opened:
     assert links(shot(), hit(), read(), shot(FREEZE_MS + late_ms, revision=1, status="dismissed")) is opened
 
 
-def test_nothing_new_is_added_after_the_deadline() -> None:
+def test_no_read_is_added_after_its_deadline() -> None:
     moved = shot(SHOT_MS + 2 * DAY_MS, revision=1, occurred_at_ms=SHOT_MS + 20 * MINUTE_MS)
     got = incident(shot(), hit(), read(), read(45 * MINUTE_MS, read_id="later"), moved)
     assert got is not None
@@ -206,7 +210,7 @@ def test_nothing_new_is_added_after_the_deadline() -> None:
     assert got["sightings"][0]["seconds_from_shot"] == -1200.0
 
 
-def test_the_speed_of_what_is_set_aside_may_be_beyond_numbers() -> None:
+def test_a_sighting_set_aside_has_no_speed_if_no_time_passed() -> None:
     moved = shot(SHOT_MS + 2 * DAY_MS, revision=1, occurred_at_ms=SHOT_MS + 5 * MINUTE_MS)
     got = incident(shot(), hit(), read(5 * MINUTE_MS, ramp_id="far"), moved)
     assert got is not None
@@ -214,7 +218,7 @@ def test_the_speed_of_what_is_set_aside_may_be_beyond_numbers() -> None:
 
 
 @pytest.mark.parametrize(("early_ms", "status"), [(0, None), (1, "open")])
-def test_hits_count_from_a_fixed_span_before_the_shot(early_ms: int, status: str | None) -> None:
+def test_hit_records_count_from_a_fixed_span_before_the_shot(early_ms: int, status: str | None) -> None:
     since_ms = SHOT_MS - 31 * DAY_MS - 2 * MINUTE_MS
     old = hit(since_ms - early_ms, revision=5, status="cancelled", reported_at_ms=since_ms - HOUR_MS)
     got = incident(shot(), old, hit(revision=4), read())
@@ -223,38 +227,38 @@ def test_hits_count_from_a_fixed_span_before_the_shot(early_ms: int, status: str
 
 def test_the_greatest_revision_wins_then_the_greatest_canonical_json() -> None:
     assert links(shot(SHOT_MS + 1, revision=1), shot(SHOT_MS + 2, status="dismissed"), hit(), read())
-    # equal revisions: "status":"confirmed" < "status":"dismissed", whatever came first
+    # equal revisions: "status":"confirmed" < "status":"dismissed", in any order of arrival
     assert not links(shot(SHOT_MS, status="dismissed"), shot(SHOT_MS + 1, status="confirmed"), hit(), read())
-    # read by read, 0.9 > 0.5 as text
+    # of the same read, 0.9 > 0.5 as text
     got = incident(shot(), hit(), read(0, 7), read(0, 5, confidence=0.5), read(0, 9))
     assert got is not None
     assert got["sightings"][0]["stamp_ms"] == SHOT_MS + 7
 
 
-def test_canonical_json_is_compared_as_bytes_with_floats_as_floats() -> None:
-    def make_seen(first: str, second: str) -> Any:
+def test_canonical_json_is_compared_as_bytes_after_numbers_become_floats() -> None:
+    def winning_make(first: str, second: str) -> Any:
         got = incident(shot(), hit(make=first), hit(make=second), read())
         return got and got["vehicle"]["make"]
 
-    assert make_seen("😀", "｡") == "😀"
-    assert make_seen("z", "é") == "é"
+    assert winning_make("😀", "｡") == "😀"
+    assert winning_make("z", "é") == "é"
     assert verdict(read(confidence=1), read(confidence=1.0, region=None)).outcomes[READS] == {
         "used": 1,
         "duplicate": 1,
     }
 
 
-def test_reads_of_one_id_at_two_times_are_two() -> None:
+def test_reads_with_one_id_at_two_times_are_two_reads() -> None:
     got = incident(shot(), hit(), read(5), read(3))
     assert got is not None
     assert [sighting["captured_at_ms"] - SHOT_MS for sighting in got["sightings"]] == [3, 5]
 
 
-def test_a_corrected_plate_is_another_hit() -> None:
+def test_a_hit_with_a_corrected_plate_is_another_hit() -> None:
     cancelled = hit(SHOT_MS + 1, revision=1, status="cancelled")
     corrected = hit(SHOT_MS + 1, revision=2, plate="T0YZG5")
-    found = verdict(shot(), hit(), cancelled, corrected, read(), read(plate="T0YZG5")).incidents
-    assert list(found) == [incident_id("S", "H", "T0Y265")]
+    incidents = verdict(shot(), hit(), cancelled, corrected, read(), read(plate="T0YZG5")).incidents
+    assert list(incidents) == [incident_id("S", "H", "T0Y265")]
 
 
 def test_an_incident_keeps_the_first_fifty_reads() -> None:
@@ -268,7 +272,7 @@ def test_an_incident_keeps_the_first_fifty_reads() -> None:
     assert [sighting["read_id"] for sighting in got["sightings"][8:12]] == ["R8", "R9", "R10", "R11"]
 
 
-def test_reads_set_aside_are_among_the_fifty() -> None:
+def test_reads_set_aside_count_towards_the_fifty() -> None:
     reads = [read(n * MINUTE_MS // 4, read_id=f"R{n}") for n in range(51)]
     recovered = hit(SHOT_MS + 2 * DAY_MS, revision=1, status="recovered", cleared_at_ms=SHOT_MS + MINUTE_MS)
     got = incident(shot(), hit(), recovered, *reads)
@@ -278,13 +282,13 @@ def test_reads_set_aside_are_among_the_fifty() -> None:
 
 
 @pytest.mark.parametrize(("stamp_ms", "counts"), [(SHOT_MS - 1, 0), (SHOT_MS, 1), (FREEZE_MS, 1), (FREEZE_MS + 1, 0)])
-def test_actions_count_from_the_first_stamp_to_the_freeze(stamp_ms: int, counts: int) -> None:
+def test_actions_count_from_the_first_stamp_through_the_freeze(stamp_ms: int, counts: int) -> None:
     got = incident(shot(), hit(), read(), action(stamp_ms))
     assert got is not None
     assert (len(got["review"]), got["status"]) == (counts, "open")
 
 
-def test_actions_fold_in_the_order_of_their_times_and_ids() -> None:
+def test_actions_are_listed_by_time_and_id_with_one_fact_each() -> None:
     actions = [
         action(SHOT_MS + 9, "b", at_ms=SHOT_MS + 5),
         action(SHOT_MS + 8, "c", at_ms=SHOT_MS + 4),
@@ -293,8 +297,8 @@ def test_actions_fold_in_the_order_of_their_times_and_ids() -> None:
     ]
     got = incident(shot(), hit(), read(), *actions)
     assert got is not None
-    found = [(done["action_id"], done["note"], done["stamp_ms"] - SHOT_MS) for done in got["review"]]
-    assert found == [("c", None, 8), ("a", "x", 7), ("b", None, 9)]
+    review = [(done["action_id"], done["note"], done["stamp_ms"] - SHOT_MS) for done in got["review"]]
+    assert review == [("c", None, 8), ("a", "x", 7), ("b", None, 9)]
     got = incident(shot(), hit(), read(), *(action(SHOT_MS + n, f"A{n:02}") for n in range(51)))
     assert got is not None
     assert [done["action_id"] for done in got["review"]] == [f"A{n:02}" for n in range(50)]

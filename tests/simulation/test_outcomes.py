@@ -1,10 +1,13 @@
-"""What becomes of records, and how verdicts are compared, against answers computed by hand."""
+"""The oracle's outcomes and comparisons against results computed by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.simulation.cases import (
+from tests.oracle.compare import differences, outcome_differences
+from tests.oracle.join import judge
+from tests.oracle.records import HITS, READS, SHOTS, Value
+from tests.worlds.cases import (
     DAY_MS,
     FREEZE_MS,
     HOUR_MS,
@@ -19,8 +22,6 @@ from tests.simulation.cases import (
     shot,
     verdict,
 )
-from tests.simulation.oracle import differences, judge, outcome_differences
-from tests.simulation.records import HITS, READS, SHOTS, Value
 
 
 @pytest.mark.parametrize(
@@ -61,8 +62,8 @@ from tests.simulation.records import HITS, READS, SHOTS, Value
         (action(SHOT_MS, kind=None), "schema"),
     ],
 )
-def test_a_record_that_does_not_fit_is_dead_for_the_first_reason(line: Value, reason: str | None) -> None:
-    assert [why for _, _, why in verdict(line).dead] == ([reason] if reason else [])
+def test_an_invalid_record_is_dead_for_the_first_reason_that_applies(line: Value, reason: str | None) -> None:
+    assert [first for _, _, first in verdict(line).dead] == ([reason] if reason else [])
 
 
 @pytest.mark.parametrize(
@@ -77,11 +78,11 @@ def test_a_record_that_does_not_fit_is_dead_for_the_first_reason(line: Value, re
         ({"value": []}, "schema"),
     ],
 )
-def test_a_value_that_is_no_object_is_dead(line: Value, reason: str) -> None:
+def test_a_value_that_is_not_an_object_is_dead(line: Value, reason: str) -> None:
     assert judge({READS: [line]}, SITE, JOIN).dead == [(READS, 0, reason)]
 
 
-def test_without_stamps_the_event_time_stands_for_them() -> None:
+def test_without_stamps_the_event_time_is_the_stamp() -> None:
     lines = [shot(), hit(), read(MINUTE_MS)]
     for line in lines:
         del line["timestamp_ms"]
@@ -90,7 +91,7 @@ def test_without_stamps_the_event_time_stands_for_them() -> None:
     assert got["sightings"][0]["stamp_ms"] == SHOT_MS + MINUTE_MS
 
 
-def test_every_record_ends_as_one_outcome() -> None:
+def test_every_record_has_exactly_one_outcome() -> None:
     stamps = iter(range(SHOT_MS, SHOT_MS + 99))
     hits = [
         hit(next(stamps), revision=revision, make=make)
@@ -106,7 +107,7 @@ def test_every_record_ends_as_one_outcome() -> None:
     assert late.outcomes[READS] == {"late": 1, "dead": 1, "used": 1}
 
 
-def test_a_repeated_read_of_a_plate_nobody_lists_may_count_as_used() -> None:
+def test_a_repeated_read_of_an_unlisted_plate_may_count_as_used() -> None:
     unlisted = verdict(read(), read(0, 1))
     assert unlisted.bounds(READS, "used") == (1, 2)
     assert unlisted.bounds(READS, "duplicate") == (0, 1)
@@ -116,14 +117,14 @@ def test_a_repeated_read_of_a_plate_nobody_lists_may_count_as_used() -> None:
     assert len(outcome_differences(unlisted, {READS: {"conflict": 1, "used": 1}})) == 1
 
 
-def test_what_a_frozen_shot_said_may_be_forgotten() -> None:
+def test_the_content_of_a_frozen_shot_may_be_forgotten() -> None:
     again = verdict(shot(), shot(FREEZE_MS + 1))
     assert again.outcomes[SHOTS] == {"used": 1, "duplicate": 1}
     assert again.bounds(SHOTS, "used") == (1, 2)
     assert verdict(shot(), shot(FREEZE_MS)).bounds(SHOTS, "used") == (1, 1)
 
 
-def test_differences_are_told_in_sentences() -> None:
+def test_each_difference_is_one_sentence() -> None:
     want = verdict(shot(), hit(), read(5 * MINUTE_MS, ramp_id="far"))
     (name, right), *_ = want.incidents.items()
     sighting = right["sightings"][0]
@@ -138,6 +139,6 @@ def test_differences_are_told_in_sentences() -> None:
     assert differences(want, {name: right, "other": right}) == ["Incident other was produced (open) and should not be."]
 
 
-def test_no_verdict_is_given_beyond_limits() -> None:
+def test_there_is_no_verdict_beyond_the_limits() -> None:
     with pytest.raises(ValueError, match="no verdict holds"):
         verdict(hit(), hit(hit_id="H2"), max_hits_per_plate=1)

@@ -1,6 +1,6 @@
 """JOIN.md, "Recovery": whatever happens to workers, consoles show in the end what the oracle says.
 
-Thousands of worlds: ``python -m simulation.recoveries MODE WORLDS`` in ``tests``.
+Many more worlds: ``python -m tests.simulation MODE WORLDS``.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ import pytest
 from streams.core.engine import Engine, PairKey
 from streams.core.events import LinkedIncident
 from streams.core.incidents import same_content
-from tests.simulation.records import TOPICS
-from tests.simulation.recoveries import command
-from tests.simulation.runs import partitions, play_of, run_world
-from tests.simulation.shell import MODES, Shell, Worker
-from tests.simulation.taken_away import RULES
+from tests.lanes import LANE
+from tests.oracle.records import TOPICS
+from tests.simulation.environment import EVERYTHING, MODES, Environment
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.runs import command, partitions, run_world, simulated
+from tests.simulation.worker import Worker
 
-WORLDS = 120
-AT_ONCE = 20
+WORLDS_PER_TEST = 20
 
 
-@pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
-@pytest.mark.parametrize("mode", ["plain", "crash", "rare", "kept", "replay"])
+@pytest.mark.parametrize("first", range(0, LANE.recovery_worlds, WORLDS_PER_TEST))
+@pytest.mark.parametrize("mode", ["plain", "crash", "rare", "revoked", "replay"])
 def test_whatever_happens_to_workers_consoles_show_what_the_oracle_says(mode: str, first: int) -> None:
-    for seed in range(first, first + AT_ONCE):
-        assert run_world(seed, mode).faults == [], f"world {seed}, mode {mode}; to see it again: {command(seed, mode)}"
+    for seed in range(first, first + WORLDS_PER_TEST):
+        assert run_world(seed, mode).faults == [], f"world {seed}, mode {mode}; run it again: {command(seed, mode)}"
 
 
-def test_the_shell_is_as_rough_as_it_says() -> None:
-    crashed, kept = ([run_world(seed, mode) for seed in range(20)] for mode in ("crash", "kept"))
-    assert sum(ran.crashes for ran in crashed) > 100
-    assert sum(ran.published for ran in kept) > 20
+def test_the_simulation_does_crash_and_publish() -> None:
+    crashed, revoked = ([run_world(seed, mode) for seed in range(20)] for mode in ("crash", "revoked"))
+    assert sum(result.crashes for result in crashed) > 100
+    assert sum(result.published for result in revoked) > 20
 
 
-# --- rebuilt and lived through ---
+# --- a rebuilt engine beside one that never stopped
 
 
-class Twins(Shell):
-    """Now and then a second engine is rebuilt beside the one that runs, and both are asked what they know."""
+class Twins(Environment):
+    """An environment that sometimes rebuilds a second engine beside the running one and compares what they know."""
 
     compared = 0
 
@@ -53,22 +53,22 @@ class Twins(Shell):
             self._compare(self.worker, self.worker_type(self))
             self.commit = committed
 
-    def _compare(self, lived: Worker, rebuilt: Worker) -> None:
-        """The twin began at an earlier commit, and knows of what came since what was said and what it reads."""
-        rebuilt.read(TOPICS, 10**9)
+    def _compare(self, running: Worker, rebuilt: Worker) -> None:
+        """The rebuilt one starts from an earlier commit; it learns the rest from published incidents and records."""
+        rebuilt.read(TOPICS, EVERYTHING)
         assert not rebuilt.is_behind()
-        assert rebuilt.engine.changes() == [], "what was said stands"
-        rebuilt.engine.release(lived.engine._memory.watermark_ms)
-        once, again = knowledge(lived.engine), knowledge(rebuilt.engine)
-        assert again.keys() == once.keys()
-        for key, incident in again.items():
-            assert same_content(incident, once[key]), key
-            assert incident.revision == once[key].revision
-        self.compared += len(once)
+        assert rebuilt.engine.changes() == [], "published incidents stand"
+        rebuilt.engine.release(running.engine._memory.watermark_ms)
+        expected, actual = knowledge(running.engine), knowledge(rebuilt.engine)
+        assert actual.keys() == expected.keys()
+        for key, incident in actual.items():
+            assert same_content(incident, expected[key]), key
+            assert incident.revision == expected[key].revision
+        self.compared += len(expected)
 
 
 def knowledge(engine: Engine) -> dict[PairKey, LinkedIncident]:
-    """What an engine would say of every shot and hit that it knows to be linked, with the revision it said last."""
+    """The incident of every linked shot and hit in the engine, with the revision published last."""
     return dict(_known(engine))
 
 
@@ -77,49 +77,50 @@ def _known(engine: Engine) -> Iterator[tuple[PairKey, LinkedIncident]]:
         for alert_id in engine._memory.shots:
             for hit_id in hits:
                 facts, pair = engine._facts_of((alert_id, hit_id, key)), engine._pairs.get((alert_id, hit_id, key))
-                if facts is not None and (facts.attached or (pair and pair.said)):
-                    revision = pair.said.revision if pair and pair.said else 0
-                    yield (alert_id, hit_id, key), engine._reporter.incident(facts, revision)
+                if facts is not None and (facts.attached or (pair and pair.published)):
+                    revision = pair.published.revision if pair and pair.published else 0
+                    yield (alert_id, hit_id, key), engine._builder.build(facts, revision)
 
 
-def test_a_rebuilt_engine_knows_what_one_knows_that_lived_through_it() -> None:
+def test_a_rebuilt_engine_knows_what_one_that_never_stopped_knows() -> None:
     compared = 0
-    for seed in range(90):
-        play = play_of(seed)
-        for n, admitted in enumerate(partitions(play, quiet=False)):
+    for seed in range(LANE.rebuilt_worlds):
+        whole = simulated(seed)
+        for n, admitted in enumerate(partitions(whole, quiet=False)):
             mode = MODES["crash" if seed % 2 else "plain"]
-            twins = Twins(play, admitted, mode, random.Random(f"{seed} {n}"))
+            twins = Twins(whole, admitted, mode, random.Random(f"{seed} {n}"), Worker)
             twins.run()
             assert twins.faults == [], seed
             compared += twins.compared
     assert compared > 200
 
 
-# --- every rule is needed ---
+# --- every rule is needed
 
-# of each rule a mode and a world; "quiet" where the topics, if kept as long as they must be, tell the same again
+# For each mutation a mode and a world that goes wrong. "quiet" where the topics, if they are kept as
+# long as they must be, hold the same facts anyway.
 WRONG_WITHOUT = {
     "watermark_from_offsets": ("crash", 57),
-    "judged_by_nobody": ("crash", 5),
+    "unknown_finalized_time": ("crash", 5),
     "hold_back": ("crash", 257),
     "slack": ("plain", 235),
     "strict_passing": ("replay", 5),
     "first_reads": ("crash", 5),
-    "judged_at_the_deadline": ("crash", 4),
+    "facts_at_the_deadline": ("crash", 4),
     "frozen_shots": ("plain", 14),
     "shots_horizon": ("crash", 11),
     "hits_horizon": ("crash", 448),
     "hits_span": ("crash", 89),
-    "reads_fed_back": ("quiet", 3),
-    "attached_reads_fed_back": ("crash", 3),
-    "review_fed_back": ("quiet", 3),
-    "left_out_fed_back": ("crash", 30),
-    "said_fed_back": ("crash", 3),
+    "pending_reads_restored": ("quiet", 3),
+    "attached_reads_restored": ("crash", 3),
+    "review_restored": ("quiet", 3),
+    "left_out_restored": ("crash", 30),
+    "published_revision_restored": ("crash", 3),
 }
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_without_this_rule_some_world_diverges(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    mode, seed = WRONG_WITHOUT[rule]
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_without_this_rule_some_world_goes_wrong(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mode, seed = WRONG_WITHOUT[mutation]
     assert run_world(seed, mode).faults == [], "with the rule the world goes right"
-    assert run_world(seed, mode, RULES[rule](monkeypatch)).faults != []
+    assert run_world(seed, mode, MUTATIONS[mutation](monkeypatch)).faults != []

@@ -1,6 +1,6 @@
-"""Seeded worlds through the replay, against the oracle that shares no code with it.
+"""Seeded worlds through the replay, against the oracle, which shares no code with it.
 
-A failure names its seed and the command that plays that world again.
+A failure names its seed and the command that runs that world again.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from streams.core.site import read_site
 from streams.kafka.partitioner import partition_of
 from streams.replay.archive import ArchiveError, read_archive
 from streams.replay.run import replay
+from tests.lanes import LANE
+from tests.oracle.compare import differences, outcome_differences
+from tests.oracle.join import Verdict, judge
+from tests.oracle.records import HITS, READS, SHOTS, TOPICS, Value
 from tests.paths import ROOT
-from tests.simulation.cases import DAY_MS, JOIN, MINUTE_MS, SHOT_MS, hit, read, shot
-from tests.simulation.ground import Ground
-from tests.simulation.oracle import Verdict, differences, judge, outcome_differences
-from tests.simulation.records import HITS, READS, SHOTS, TOPICS, Value
-from tests.simulation.worlds import World, world, write_archive
+from tests.worlds.cases import DAY_MS, JOIN, MINUTE_MS, SHOT_MS, hit, read, shot
+from tests.worlds.ground import Ground
+from tests.worlds.small_world import World, world, write_archive
 
-WORLDS = 400
 FEW = range(1_000, 1_025)
-"""For what changes how an archive is written: the join itself is judged on all the others."""
+"""Worlds for tests of how an archive is written; the join itself is tested on all the others."""
 
 
 def replayed(made: World, folder: Path, partitions: int = 3) -> tuple[dict[str, Value], list[Value], Value]:
-    """The last revision of each incident, the dead letters, the outcomes: what is in ``folder/in`` folded."""
+    """Replay ``folder/in``; return the last revision of each incident, the dead letters and the outcomes."""
     site = read_site((folder / "in" / "site.geojson").read_bytes(), "world")
     records = read_archive(folder / "in", partitions)
     outcomes = replay(records, site, msgspec.convert(made.join, JoinRules), folder / "out", partitions, lambda _: None)
-    told = json.loads((folder / "out" / "outcomes.json").read_bytes())
-    assert told == outcomes
+    written_outcomes = json.loads((folder / "out" / "outcomes.json").read_bytes())
+    assert written_outcomes == outcomes
     incidents = {line["key"]: line["value"] for line in lines_of(folder / "out" / "linked-incidents.jsonl")}
-    return incidents, lines_of(folder / "out" / "dead-letters.jsonl"), told
+    return incidents, lines_of(folder / "out" / "dead-letters.jsonl"), written_outcomes
 
 
 def lines_of(file: Path) -> list[Value]:
@@ -55,14 +56,14 @@ def reasons(dead_letters: Iterable[Value]) -> Counter[tuple[str, str]]:
 
 def disagreements(made: World, folder: Path, verdict: Verdict, partitions: int = 3) -> list[str]:
     incidents, dead, outcomes = replayed(made, folder, partitions)
-    found = differences(verdict, incidents) + outcome_differences(verdict, outcomes)
-    judged = Counter((topic, reason) for topic, _, reason in verdict.dead)
-    if reasons(dead) != judged:
-        found.append(f"The dead letters are {reasons(dead)}, should be {judged}.")
-    return found
+    sentences = differences(verdict, incidents) + outcome_differences(verdict, outcomes)
+    expected = Counter((topic, reason) for topic, _, reason in verdict.dead)
+    if reasons(dead) != expected:
+        sentences.append(f"The dead letters are {reasons(dead)}, should be {expected}.")
+    return sentences
 
 
-def blame(seed: int) -> str:
+def named(seed: int) -> str:
     return f"world {seed}"
 
 
@@ -75,14 +76,14 @@ def judged(made: World) -> Verdict:
     return judge(made.archive, made.site, made.join)
 
 
-@pytest.mark.parametrize("seed", range(WORLDS))
+@pytest.mark.parametrize("seed", range(LANE.replayed_worlds))
 def test_a_replay_agrees_with_the_oracle(seed: int, tmp_path: Path) -> None:
     made = written(world(seed), tmp_path)
     again = f"pytest '{Path(__file__).relative_to(ROOT)}::test_a_replay_agrees_with_the_oracle[{seed}]'"
-    assert disagreements(made, tmp_path, judged(made)) == [], f"world {seed}; to see it again: {again}"
+    assert disagreements(made, tmp_path, judged(made)) == [], f"world {seed}; run it again: {again}"
 
 
-# --- the same records, written otherwise ---
+# --- the same records in other forms ---
 
 
 def shuffled(made: World, rng: random.Random) -> World:
@@ -90,7 +91,7 @@ def shuffled(made: World, rng: random.Random) -> World:
 
 
 def with_offsets(made: World, rng: random.Random) -> World:
-    """Lines in any order, each with the place it had in its topic of one partition."""
+    """Lines in any order, each with its offset in a topic of one partition."""
     archive = {
         topic: [{**line, "partition": 0, "offset": 10 * n} for n, line in enumerate(lines)]
         for topic, lines in made.archive.items()
@@ -99,7 +100,7 @@ def with_offsets(made: World, rng: random.Random) -> World:
 
 
 def over_any_partitions(made: World, rng: random.Random) -> World:
-    """Each line in a partition of its own choosing, with an offset that goes up in it."""
+    """Each line in a random partition, at an increasing offset."""
     archive = {
         topic: [{**line, "partition": rng.randrange(7), "offset": n} for n, line in enumerate(lines)]
         for topic, lines in made.archive.items()
@@ -108,7 +109,7 @@ def over_any_partitions(made: World, rng: random.Random) -> World:
 
 
 def keyed(made: World, rng: random.Random) -> World:
-    """Each line whose plate can be read in its key's partition of two, the key beside it."""
+    """Each line with a usable plate in the partition of its key, of two, with the key beside it."""
     archive = {
         topic: [with_key(line) if topic in (HITS, READS) else line for line in lines]
         for topic, lines in made.archive.items()
@@ -126,7 +127,7 @@ def with_key(line: Value) -> Value:
 
 
 @pytest.mark.parametrize("rewritten", [shuffled, with_offsets, over_any_partitions, keyed])
-def test_how_an_archives_lines_lie_changes_no_incident(
+def test_the_arrangement_of_an_archives_lines_changes_no_incident(
     rewritten: Callable[[World, random.Random], World], tmp_path: Path
 ) -> None:
     for seed in FEW:
@@ -136,30 +137,30 @@ def test_how_an_archives_lines_lie_changes_no_incident(
             written(rewritten(made, random.Random(seed)), folder)
             incidents, dead, outcomes = replayed(made, folder)
             verdict = judged(made)
-            assert differences(verdict, incidents) == [], blame(seed)
-            assert sum(reasons(dead).values()) == len(verdict.dead), blame(seed)
+            assert differences(verdict, incidents) == [], named(seed)
+            assert sum(reasons(dead).values()) == len(verdict.dead), named(seed)
             assert {topic: sum(counts.values()) for topic, counts in outcomes.items()} == {
                 topic: len(made.archive[topic]) for topic in TOPICS
-            }, blame(seed)
+            }, named(seed)
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 12])
 def test_the_number_of_partitions_changes_nothing(partitions: int, tmp_path: Path) -> None:
     for seed in FEW:
         made = written(world(seed), tmp_path / str(seed))
-        assert disagreements(made, tmp_path / str(seed), judged(made), partitions) == [], blame(seed)
+        assert disagreements(made, tmp_path / str(seed), judged(made), partitions) == [], named(seed)
 
 
-def test_compressed_files_say_the_same_as_plain_ones(tmp_path: Path) -> None:
+def test_compressed_files_replay_like_plain_ones(tmp_path: Path) -> None:
     for seed in FEW[:10]:
         made = written(world(seed), tmp_path / str(seed))
         for file in sorted((tmp_path / str(seed) / "in").glob("*.jsonl")):
             file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
             file.unlink()
-        assert disagreements(made, tmp_path / str(seed), judged(made)) == [], blame(seed)
+        assert disagreements(made, tmp_path / str(seed), judged(made)) == [], named(seed)
 
 
-def test_an_archive_may_lack_topics_and_end_its_lines_anyhow(tmp_path: Path) -> None:
+def test_an_archive_may_lack_topics_and_have_any_line_endings(tmp_path: Path) -> None:
     made = case([shot(), hit(), read(MINUTE_MS)])
     written(made, tmp_path)
     for name in ("incident-actions.jsonl",):
@@ -172,7 +173,7 @@ def test_an_archive_may_lack_topics_and_end_its_lines_anyhow(tmp_path: Path) -> 
     assert dead == []
 
 
-# --- lines that are none ---
+# --- broken lines ---
 
 BROKEN_LINES = (
     b"not JSON",
@@ -207,7 +208,7 @@ def case(lines: list[Value]) -> World:
 
 @pytest.mark.parametrize("line", BROKEN_LINES)
 @pytest.mark.parametrize("topic", TOPICS)
-def test_a_broken_line_is_one_dead_letter_and_the_rest_goes_on(topic: str, line: bytes, tmp_path: Path) -> None:
+def test_a_broken_line_is_one_dead_letter_and_the_rest_is_joined(topic: str, line: bytes, tmp_path: Path) -> None:
     made = written(case([shot(), hit(), read(MINUTE_MS), read(2 * MINUTE_MS, read_id="R2")]), tmp_path)
     file = tmp_path / "in" / f"{topic}.jsonl"
     rest = file.read_bytes().splitlines(keepends=True)
@@ -228,14 +229,14 @@ def test_a_line_that_is_a_bare_event_cannot_be_used(tmp_path: Path) -> None:
     assert len(dead) == 1
 
 
-def test_bytes_of_a_dead_letter_come_back_as_they_were(tmp_path: Path) -> None:
+def test_a_dead_letter_keeps_the_record_unchanged(tmp_path: Path) -> None:
     made = written(case([shot(), hit(), {"timestamp_ms": SHOT_MS, "value": {"read_id": 1, "x": [1.0, "é"]}}]), tmp_path)
     _, dead, _ = replayed(made, tmp_path)
     assert dead[0]["value"] == {"read_id": 1, "x": [1.0, "é"]}
     assert dead[0]["headers"]["rampwatch-stamp-ms"] == str(SHOT_MS)
 
 
-def test_a_truncated_compressed_file_is_told_and_not_half_read(tmp_path: Path) -> None:
+def test_a_truncated_compressed_file_is_an_error_and_not_half_read(tmp_path: Path) -> None:
     made = written(case([shot(), hit(), read()]), tmp_path)
     file = tmp_path / "in" / f"{READS}.jsonl"
     packed = gzip.compress(file.read_bytes() * 50)
@@ -245,7 +246,7 @@ def test_a_truncated_compressed_file_is_told_and_not_half_read(tmp_path: Path) -
         replayed(made, tmp_path)
 
 
-def test_an_archive_from_the_distant_past_and_future_is_folded_too(tmp_path: Path) -> None:
+def test_an_archive_from_the_distant_past_and_future_is_joined_too(tmp_path: Path) -> None:
     late = read(MINUTE_MS, DAY_MS, read_id="late")
     made = written(case([shot(0, occurred_at_ms=0), shot(2**52, alert_id="F"), hit(), read(), late]), tmp_path)
     assert disagreements(made, tmp_path, judged(made)) == []

@@ -1,4 +1,4 @@
-"""The small worlds: the same from the same seed, judged in no order, and full of what the join finds hard."""
+"""The small worlds: reproducible from their seeds, independent of order, and full of hard cases."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.oracle import Verdict, differences, judge
-from tests.simulation.records import TOPICS, Value
-from tests.simulation.worlds import World, world, write_archive
+from tests.oracle.compare import differences
+from tests.oracle.join import Verdict, judge
+from tests.oracle.records import TOPICS, Value
+from tests.worlds.small_world import World, world, write_archive
 
 SEEDS = range(300)
 
@@ -25,39 +26,43 @@ def judged(seed: int) -> tuple[World, Verdict]:
 
 
 def features(verdict: Verdict) -> Counter[str]:
-    """How often each thing worth testing happened in a world."""
-    found = Counter(f"dead {reason}" for _, _, reason in verdict.dead)
+    """How often each feature worth testing occurs in a world."""
+    counts = Counter(f"dead {reason}" for _, _, reason in verdict.dead)
     for topic, outcomes in verdict.outcomes.items():
-        found.update({f"{topic} {name}": n for name, n in outcomes.items()})
+        counts.update({f"{topic} {name}": n for name, n in outcomes.items()})
     for topic, choices in verdict.possible.items():
-        found[f"{topic} may be forgotten"] += sum(n for names, n in choices.items() if len(names) > 1)
+        counts[f"{topic} may be forgotten"] += sum(n for names, n in choices.items() if len(names) > 1)
     for incident in verdict.incidents.values():
-        found.update(features_of(incident))
-    return found
+        counts.update(features_of(incident))
+    return counts
 
 
 def features_of(incident: Value) -> list[str]:
-    seen, aside = incident["sightings"], incident["set_aside"]
-    marks = {
+    sightings, aside = incident["sightings"], incident["set_aside"]
+    present = {
         "set aside": bool(aside),
-        "some of each": bool(seen and aside),
+        "some of each": bool(sightings and aside),
         "left out": incident["left_out_from_ms"] is not None,
         "review": bool(incident["review"]),
         "full review": len(incident["review"]) == 50,
-        "lookalike": any(sighting["match"] == "lookalike" for sighting in seen),
-        "speed beyond numbers": any(sighting["required_speed_mps"] is None for sighting in aside),
+        "lookalike": any(sighting["match"] == "lookalike" for sighting in sightings),
+        "speed undefined": any(sighting["required_speed_mps"] is None for sighting in aside),
     }
     always = [incident["status"], f"zone {incident['zone_id']}", f"vehicle {incident['vehicle']['status']}"]
-    return [*always, f"shot {incident['shot']['status']}", *(name for name, there in marks.items() if there)]
+    return [
+        *always,
+        f"shot {incident['shot']['status']}",
+        *(name for name, is_present in present.items() if is_present),
+    ]
 
 
-# Of each at least so many in all worlds together.
+# How often each feature must occur, at least, in all worlds together.
 EXPECTED = {
     **dict.fromkeys(("open", "zone city", "zone north", "zone south", "lookalike"), 60),
     **dict.fromkeys(("retracted", "set aside", "review"), 40),
     **dict.fromkeys(("some of each", "vehicle cancelled", "vehicle recovered"), 12),
     **dict.fromkeys(("left out", "shot dismissed"), 8),
-    **dict.fromkeys(("full review", "speed beyond numbers"), 2),
+    **dict.fromkeys(("full review", "speed undefined"), 2),
     **{f"dead {reason}": 40 for reason in ("not_json", "schema", "plate", "placeholder", "unknown_ramp")},
     **{f"dead {reason}": 100 for reason in ("future", "late")},
     **{f"{topic} {outcome}": 100 for topic in TOPICS for outcome in ("used", "duplicate", "conflict", "dead")},
@@ -66,9 +71,9 @@ EXPECTED = {
 }
 
 
-def test_the_worlds_hold_everything_that_is_hard_often_enough() -> None:
-    found = sum((features(judged(seed)[1]) for seed in SEEDS), Counter[str]())
-    assert {name: found[name] for name, least in EXPECTED.items() if found[name] < least} == {}
+def test_every_hard_feature_occurs_often_enough_in_the_worlds() -> None:
+    counts = sum((features(judged(seed)[1]) for seed in SEEDS), Counter[str]())
+    assert {name: counts[name] for name, least in EXPECTED.items() if counts[name] < least} == {}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,7 @@ def test_the_worlds_hold_everything_that_is_hard_often_enough() -> None:
         ("min_confidence", 0.0001),
     ],
 )
-def test_a_setting_wrong_by_the_least_step_shows(setting: str, step: float) -> None:
+def test_a_setting_wrong_by_the_smallest_step_changes_some_incident(setting: str, step: float) -> None:
     def attached(verdict: Verdict) -> list[tuple[str, str, list[str], int]]:
         return [
             (name, what, [sighting["read_id"] for sighting in incident[what]], len(incident["review"]))
@@ -89,14 +94,14 @@ def test_a_setting_wrong_by_the_least_step_shows(setting: str, step: float) -> N
         ]
 
     for change in (step, -step):
-        shown = 0
+        changed = 0
         for seed in SEEDS:
             made, right = judged(seed)
             wrong = judge(made.archive, made.site, made.join | {setting: made.join[setting] + change})
-            shown += attached(wrong) != attached(right)
-            if shown == 2:
+            changed += attached(wrong) != attached(right)
+            if changed == 2:
                 break
-        assert shown == 2, f"{setting} {change:+}"
+        assert changed == 2, f"{setting} {change:+}"
 
 
 def test_a_world_is_a_function_of_its_seed() -> None:
@@ -104,7 +109,7 @@ def test_a_world_is_a_function_of_its_seed() -> None:
     assert world(1) != world(2)
 
 
-def test_lines_come_in_the_order_of_their_stamps() -> None:
+def test_lines_are_in_the_order_of_their_stamps() -> None:
     for seed in range(50):
         for lines in world(seed).archive.values():
             stamps = [line["timestamp_ms"] for line in lines if "timestamp_ms" in line]

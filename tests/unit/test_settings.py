@@ -1,4 +1,4 @@
-"""Settings: the environment wins, and what nobody knows or what does not fit is refused in a sentence."""
+"""Settings: the environment overrides the file; unknown names and invalid values are rejected with a remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from streams.core.counters.rules import CounterRules
 from streams.core.rules import JoinRules
-from streams.settings import Secret, Settings, SettingsError, as_environment, cautions, read_settings
+from streams.settings import Secret, Settings, SettingsError, as_environment, read_settings, warnings
 
 
 def written(folder: Path, text: str) -> Path:
@@ -19,10 +19,10 @@ def written(folder: Path, text: str) -> Path:
     return file
 
 
-def complaint(environment: dict[str, str], file: Path | None = None) -> str:
-    with pytest.raises(SettingsError) as refused:
+def error_message(environment: dict[str, str], file: Path | None = None) -> str:
+    with pytest.raises(SettingsError) as raised:
         read_settings(environment, file)
-    return str(refused.value)
+    return str(raised.value)
 
 
 def test_without_anything_set_the_defaults_hold():
@@ -93,13 +93,16 @@ def test_a_date_is_written_as_such_in_a_file_and_in_the_environment(tmp_path):
 
 
 @pytest.mark.parametrize("written_as", ['"5 June"', "20260605", "2026-06-05T00:00:00Z"])
-def test_what_is_no_date_is_said_alike_of_a_file_and_of_the_environment(tmp_path, written_as):
+def test_an_invalid_date_has_the_same_message_in_a_file_and_in_the_environment(tmp_path, written_as):
     file = written(tmp_path, f"[counters]\nshots_since = {written_as}\n")
-    words = ": is no date; give one like 2026-06-05, or remove it"
-    in_file = complaint({}, file)
+    expected = ": expected a date like 2026-06-05"
+    in_file = error_message({}, file)
     assert in_file.startswith(f"{file}: counters.shots_since = ")
-    assert in_file.endswith(words)
-    assert complaint({"RAMPWATCH_COUNTERS_SHOTS_SINCE": "5 June"}) == f"RAMPWATCH_COUNTERS_SHOTS_SINCE=5 June{words}"
+    assert in_file.endswith(expected)
+    assert (
+        error_message({"RAMPWATCH_COUNTERS_SHOTS_SINCE": "5 June"})
+        == f"RAMPWATCH_COUNTERS_SHOTS_SINCE=5 June{expected}"
+    )
 
 
 def test_another_process_is_given_the_same_settings():
@@ -109,67 +112,70 @@ def test_another_process_is_given_the_same_settings():
 
 
 @pytest.mark.parametrize("name", ["RAMPWATCH_GRUOP", "RAMPWATCH_JOIN", "RAMPWATCH_JOIN_BEFORE", "RAMPWATCH_"])
-def test_a_variable_that_nobody_knows_is_named_with_what_there_is(name):
-    told = complaint({name: "x"})
-    assert told.startswith(f"{name}: no such setting; unset it, or use one of ")
-    assert "join" not in told.removeprefix(name).split("one of ")[1].split(", ")
+def test_an_unknown_variable_is_named_with_the_known_ones(name):
+    message = error_message({name: "x"})
+    assert message.startswith(f"{name}: no such setting; unset it, or use one of ")
+    assert "join" not in message.removeprefix(name).split("one of ")[1].split(", ")
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "expected"),
     [
-        ("RAMPWATCH_PARTITIONS", "0"),
-        ("RAMPWATCH_PARTITIONS", "twelve"),
-        ("RAMPWATCH_PARTITIONS", "1.5"),
-        ("RAMPWATCH_PREFIX", "a b"),
-        ("RAMPWATCH_BROKER", ""),
-        ("RAMPWATCH_JOIN_MIN_CONFIDENCE", "1.01"),
-        ("RAMPWATCH_JOIN_MIN_CONFIDENCE", "nan"),
-        ("RAMPWATCH_JOIN_BEFORE_MS", "-1"),
-        ("RAMPWATCH_JOIN_BEFORE_MS", ""),
-        ("RAMPWATCH_JOIN_MAX_HITS_PER_PLATE", "0"),
-        ("RAMPWATCH_COUNTERS_RISE", "1"),
-        ("RAMPWATCH_COUNTERS_GUARD_DAYS", "56"),
+        ("RAMPWATCH_PARTITIONS", "0", "a whole number from 1 to 10000"),
+        ("RAMPWATCH_PARTITIONS", "twelve", "a whole number from 1 to 10000"),
+        ("RAMPWATCH_PARTITIONS", "1.5", "a whole number from 1 to 10000"),
+        ("RAMPWATCH_PREFIX", "a b", "a string that matches ^[A-Za-z0-9._-]*$"),
+        ("RAMPWATCH_BROKER", "", "a non-empty string"),
+        ("RAMPWATCH_REPUBLISH", "maybe", "true or false"),
+        ("RAMPWATCH_JOIN_MIN_CONFIDENCE", "1.01", "a number from 0 to 1"),
+        ("RAMPWATCH_JOIN_MIN_CONFIDENCE", "nan", "a number from 0 to 1"),
+        ("RAMPWATCH_JOIN_BEFORE_MS", "-1", "a whole number from 0 to 9007199254740992"),
+        ("RAMPWATCH_JOIN_BEFORE_MS", "", "a whole number from 0 to 9007199254740992"),
+        ("RAMPWATCH_JOIN_MAX_HITS_PER_PLATE", "0", "a whole number from 1 to 9007199254740992"),
+        ("RAMPWATCH_COUNTERS_RISE", "1", "a number above 1 and at most 10"),
+        ("RAMPWATCH_COUNTERS_GUARD_DAYS", "56", "a whole number from 0 to 55"),
     ],
 )
-def test_a_variable_that_does_not_fit_is_named_with_its_value_and_the_remedy(name, text):
-    told = complaint({name: text})
-    assert told.startswith(f"{name}={text}: ")
-    assert told.endswith("; give a value that fits")
+def test_an_invalid_variable_is_named_with_its_value_and_what_was_expected(name, text, expected):
+    assert error_message({name: text}) == f"{name}={text}: expected {expected}"
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "message"),
     [
-        ("grup = 1\n", "grup"),
-        ("[join]\nbefor_ms = 1\n", "befor_ms"),
-        ("partitions = true\n", "partitions"),
-        ("partitions = '3'\n", "partitions"),
-        ("[join]\nbefore_ms = 1.5\n", "before_ms"),
-        ("join = 3\n", r"[join] must be a table"),
-        ("counters = 3\n", r"[counters] must be a table"),
-        ("[join\n", "not TOML"),
+        ("grup = 1\n", "grup: no such setting; correct or remove it"),
+        ("[join]\nbefor_ms = 1\n", "join.befor_ms: no such setting; correct or remove it"),
+        ("partitions = true\n", "partitions: expected a whole number from 1 to 10000"),
+        ("partitions = '3'\n", "partitions: expected a whole number from 1 to 10000"),
+        ("group = 3\n", "group: expected a non-empty string"),
+        ("sasl_username = 3\n", "sasl_username: expected a string"),
+        ("[join]\nbefore_ms = 1.5\n", "join.before_ms: expected a whole number from 0 to 9007199254740992"),
+        ("[join]\nplaceholder_plates = [1]\n", "join.placeholder_plates: expected a list of strings"),
+        ("join = 3\n", "[join] must be a table; write its keys below a line [join]"),
+        ("counters = 3\n", "[counters] must be a table; write its keys below a line [counters]"),
     ],
 )
-def test_a_file_with_a_mistake_is_named_with_its_key_and_the_remedy(tmp_path, text, named):
+def test_a_mistake_in_a_file_is_named_with_its_key_and_the_remedy(tmp_path, text, message):
     file = written(tmp_path, text)
-    told = complaint({}, file)
-    assert told.startswith(f"{file}: ")
-    assert named in told
-    assert "; " in told
+    assert error_message({}, file) == f"{file}: {message}"
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path):
+    file = written(tmp_path, "[join\n")
+    assert error_message({}, file).startswith(f"{file}: not valid TOML (")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    assert complaint({}, tmp_path / "gone.toml").endswith("name a TOML file that exists")
+    assert error_message({}, tmp_path / "gone.toml").endswith("name an existing TOML file")
 
 
 def test_a_file_that_is_not_utf_8_is_named(tmp_path):
     file = tmp_path / "latin.toml"
     file.write_bytes(b'group = "\xe9"\n')
-    assert "not TOML" in complaint({}, file)
+    assert "not valid TOML" in error_message({}, file)
 
 
-# ---------------------------------------------------------------------- who this is, and what nobody may see
+# ---------------------------------------------------------------------- authentication and secrets
 
 HIDDEN = "Invented-Heron-3381"
 USER = {
@@ -187,14 +193,14 @@ def test_a_password_is_used_and_never_shown():
         assert HIDDEN not in shown
 
 
-def test_secrets_are_equal_by_what_they_hide():
+def test_secrets_with_the_same_text_are_equal():
     assert Secret(HIDDEN) == Secret(HIDDEN)
     assert len({Secret(HIDDEN), Secret(HIDDEN), Secret("other"), Secret()}) == 3
     assert Secret(HIDDEN) != HIDDEN
     assert not Secret()
 
 
-def test_a_password_may_lie_in_a_file_and_its_last_line_end_does_not_count(tmp_path):
+def test_a_password_can_be_read_from_a_file_without_its_last_line_end(tmp_path):
     file = tmp_path / "password"
     file.write_bytes(f" {HIDDEN} \r\n".encode())
     without = {name: text for name, text in USER.items() if name != "RAMPWATCH_SASL_PASSWORD"}
@@ -202,7 +208,7 @@ def test_a_password_may_lie_in_a_file_and_its_last_line_end_does_not_count(tmp_p
     assert read.sasl_password == Secret(f" {HIDDEN} ")
 
 
-def test_another_process_gets_the_same_settings_and_no_password_that_lies_in_a_file(tmp_path):
+def test_another_process_gets_the_same_settings_but_no_password_from_a_file(tmp_path):
     file = tmp_path / "password"
     file.write_text(HIDDEN, encoding="utf-8")
     key = {
@@ -212,9 +218,9 @@ def test_another_process_gets_the_same_settings_and_no_password_that_lies_in_a_f
     }
     for given in (USER | key, USER | key | {"RAMPWATCH_SASL_PASSWORD": "", "RAMPWATCH_SASL_PASSWORD_FILE": str(file)}):
         read = read_settings(given)
-        told = as_environment(read)
-        assert read_settings(told) == read
-        assert (HIDDEN in told.values()) == (HIDDEN in given.values())
+        variables = as_environment(read)
+        assert read_settings(variables) == read
+        assert (HIDDEN in variables.values()) == (HIDDEN in given.values())
 
 
 def test_a_toml_file_may_name_user_and_password_as_well(tmp_path):
@@ -224,39 +230,42 @@ def test_a_toml_file_may_name_user_and_password_as_well(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"SASL_USERNAME": ""}, "security_protocol SASL_SSL needs a user; set RAMPWATCH_SASL_USERNAME"),
-        ({"SASL_PASSWORD": ""}, "needs the password of rampwatch-worker; name a file that holds it in RAMPWATCH_SASL_"),
-        ({"SECURITY_PROTOCOL": "SSL"}, "sasl_username is set, but security_protocol SSL uses none; set RAMPWATCH_SECU"),
+        ({"SASL_PASSWORD": ""}, "needs the password of rampwatch-worker; set RAMPWATCH_SASL_PASSWORD_FILE to a file"),
+        (
+            {"SECURITY_PROTOCOL": "SSL"},
+            "sasl_username is set, but security_protocol SSL ignores it; set RAMPWATCH_SECU",
+        ),
         ({"SECURITY_PROTOCOL": "PLAINTEXT"}, "set RAMPWATCH_SECURITY_PROTOCOL to SASL_SSL, or unset sasl_username"),
         ({"SECURITY_PROTOCOL": "SASL_PLAINTEXT", "SSL_CAFILE": "ca.pem"}, "to SSL or SASL_SSL, or unset ssl_cafile"),
-        ({"SSL_KEYFILE": "k.pem"}, "a key is set without its certificate; set RAMPWATCH_SSL_CERTFILE as well"),
-        ({"SSL_KEY_PASSWORD": HIDDEN}, "a key is set without its certificate; set RAMPWATCH_SSL_CERTFILE as well"),
+        ({"SSL_KEYFILE": "k.pem"}, "a private key is set without its certificate; set RAMPWATCH_SSL_CERTFILE too"),
+        ({"SSL_KEY_PASSWORD": HIDDEN}, "a private key is set without its certificate; set RAMPWATCH_SSL_CERTFILE too"),
         ({"SASL_PASSWORD_FILE": "file"}, "sasl_password and sasl_password_file are both set; unset one of them"),
         ({"SASL_PASSWORD": "", "SASL_PASSWORD_FILE": "gone"}, "RAMPWATCH_SASL_PASSWORD_FILE=gone: cannot be read (No "),
-        ({"SECURITY_PROTOCOL": "SASL_TLS"}, "give one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
-        ({"SASL_MECHANISM": "GSSAPI"}, "give one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+        ({"SECURITY_PROTOCOL": "SASL_TLS"}, "SASL_TLS: expected one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
+        ({"SASL_MECHANISM": "GSSAPI"}, "GSSAPI: expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
         ({"JOIN_SHOT_MEMORY_MS": "1000"}, "join.shot_memory_ms 1000 is less than join.incident_retention_ms 604800000"),
         ({"SASL_PASSWROD": HIDDEN}, "RAMPWATCH_SASL_PASSWROD: no such setting; unset it, or use one of "),
     ],
 )
-def test_what_does_not_go_together_is_told_with_the_remedy_and_without_the_password(change, told):
-    said = complaint(USER | {f"RAMPWATCH_{name}": text for name, text in change.items()})
-    assert told in said
-    assert HIDDEN not in said
+def test_an_invalid_combination_is_reported_with_the_remedy_and_without_the_password(change, expected):
+    message = error_message(USER | {f"RAMPWATCH_{name}": text for name, text in change.items()})
+    assert expected in message
+    assert HIDDEN not in message
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
-    [(b"", "is empty; write the password there"), (b"\n", "is empty"), (b"\xff" + HIDDEN.encode(), "is not UTF-8")],
+    ("content", "problem"),
+    [(b"", "empty; write the password to it"), (b"\n", "empty"), (b"\xff" + HIDDEN.encode(), "not UTF-8")],
 )
-def test_a_file_that_holds_no_password_is_named(tmp_path, content, told):
+def test_a_file_without_a_password_is_named(tmp_path, content, problem):
     file = tmp_path / "password"
     file.write_bytes(content)
-    said = complaint(USER | {"RAMPWATCH_SASL_PASSWORD": "", "RAMPWATCH_SASL_PASSWORD_FILE": str(file)})
-    assert said.startswith(f"RAMPWATCH_SASL_PASSWORD_FILE={file}: {told}")
-    assert HIDDEN not in said
+    message = error_message(USER | {"RAMPWATCH_SASL_PASSWORD": "", "RAMPWATCH_SASL_PASSWORD_FILE": str(file)})
+    assert message.startswith(f"RAMPWATCH_SASL_PASSWORD_FILE={file}: {problem}")
+    assert HIDDEN not in message
 
 
 @pytest.mark.parametrize(
@@ -270,17 +279,17 @@ def test_a_file_that_holds_no_password_is_named(tmp_path, content, told):
         f"[sasl]\npassword = '{HIDDEN}'\n",
     ],
 )
-def test_a_file_with_a_mistake_beside_a_password_is_told_without_it(tmp_path, text):
+def test_a_mistake_beside_a_password_is_reported_without_the_password(tmp_path, text):
     file = written(tmp_path, text)
-    said = complaint({}, file)
-    assert said.startswith(f"{file}: ")
-    assert "sasl" in said or "not TOML" in said
-    assert HIDDEN not in said
-    assert "3381" not in said
+    message = error_message({}, file)
+    assert message.startswith(f"{file}: ")
+    assert "sasl" in message or "not valid TOML" in message
+    assert HIDDEN not in message
+    assert "3381" not in message
 
 
-def test_reads_that_are_kept_for_less_time_than_they_are_asked_for_are_allowed_and_told():
+def test_a_retention_of_reads_shorter_than_the_window_is_allowed_with_a_warning():
     short = read_settings({"RAMPWATCH_JOIN_READ_RETENTION_MS": "180000"})
-    (told,) = cautions(short)
-    assert told.startswith("reads are kept 180000 ms, less than join.before_ms 2700000: ")
-    assert list(cautions(Settings())) == []
+    (warning,) = warnings(short)
+    assert warning.startswith("reads are retained for 180000 ms, less than join.before_ms 2700000: ")
+    assert list(warnings(Settings())) == []

@@ -1,1 +1,1 @@
-"""Live spike counters: what is counted, over which local days, with what doubt, and when a rise is an alarm."""
+"""Live spike counters: counts by local day, comparisons with intervals, alarms (COUNTERS.md)."""

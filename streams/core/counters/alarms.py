@@ -1,12 +1,14 @@
-"""The alarms of one kind: what its local days, whole and completed, give, from the first one to the last.
+"""The alarms of one kind, computed from its completed local days.
 
-They are worked out anew from all days whenever a day is completed or one before is corrected, so they depend on what
-the days hold and on nothing else. A threshold holds from the days on that it was measured on (`thresholds`).
+Alarms are computed again from all days whenever a day is completed or an earlier one is corrected,
+so they depend on the contents of the days and on nothing else. A threshold holds from the first day
+after those it was measured on (`thresholds`).
 
-The first one is the first with an event, in the whole city. But a mistyped year or an old entry is no beginning: the
-days without anything after it would make a threshold of nothing. Where at least 56 days without an event (`FIRST_DAYS`)
-follow fewer than 1 % of as many events as come after them, the data begin after those days; and so on, for as many such
-gaps as there are. What is before is no data for alarms. It is counted all the same.
+The data begin on the first day with an event anywhere in the city. But a mistyped year or an old
+entry is not a beginning: a threshold measured on the empty days after it would be meaningless.
+Where at least 56 days without an event (`FIRST_DAYS`) follow fewer than 1 % as many events as come
+after them, the data begin after those days. The rule is applied to one gap after the other. Events
+before the beginning are not used for alarms; counters count them all the same.
 """
 
 from __future__ import annotations
@@ -26,21 +28,22 @@ from streams.core.counters.thresholds import FIRST_DAYS, QUIET_DAYS, Threshold, 
 
 Matrix = NDArray[Any]
 
-_STRAYS_PER_EVENT: Final = 0.01
-"""Fewer events than this share of those after a gap are strays, not a beginning."""
+_ISOLATED_SHARE: Final = 0.01
+"""Events before a gap are isolated if they are a smaller share than this of those after it."""
 
 
 class Episode(Struct, frozen=True):
-    """An alarm of one zone: days by number, counted from the first day of the data.
+    """An alarm of one zone. Days are numbered from the first day of the data.
 
-    ``count`` and ``expected`` are of the run of days, ``begun`` to ``first``, that made the sum cross first; ``last``
-    is the day it last crossed.
+    The run is the days from ``run_begin`` to ``first_crossing``, over which the sum grew from 0 to
+    the threshold; ``count`` and ``expected`` are totals over it. ``last_crossing`` is the last day
+    on which the sum reached the threshold.
     """
 
     column: int
-    begun: int
-    first: int
-    last: int
+    run_begin: int
+    first_crossing: int
+    last_crossing: int
     up: bool
     statistic: float
     threshold: Threshold
@@ -49,19 +52,22 @@ class Episode(Struct, frozen=True):
 
 
 def data_begin(events: Mapping[int, int]) -> int | None:
-    """Return the day that the data begin on; ``events``: how many there were, by day, those without any left out."""
+    """Return the day on which the data begin.
+
+    ``events``: the number of events by day, without the days that have none.
+    """
     days = sorted(events)
     begin = days[0] if days else None
     before, after = 0, sum(events.values())
     for day, following in pairwise(days):
         before, after = before + events[day], after - events[day]
-        if following - day > FIRST_DAYS and before < _STRAYS_PER_EVENT * after:
+        if following - day > FIRST_DAYS and before < _ISOLATED_SHARE * after:
             begin, before = following, 0
     return begin
 
 
 class Alarms:
-    """Works out alarms, and keeps the thresholds that it has measured."""
+    """Computes alarms, and caches the thresholds that it has measured."""
 
     def __init__(self, rules: CounterRules, zones: int) -> None:
         self._rules = rules
@@ -69,16 +75,19 @@ class Alarms:
         self._measured: dict[tuple[int, bytes], Threshold] = {}
 
     def thresholds(self, counts: Matrix) -> list[Threshold]:
-        """Return the thresholds that hold for these days; none if there are too few."""
-        found = {}
+        """Return the thresholds that apply to these days; none if there are too few days."""
+        measured = {}
         for days in measured_at(len(counts)):
             key = (days, counts[:days].tobytes())
-            found[key] = self._measured.get(key) or measure(counts[:days], self._zones, self._rules)
-        self._measured = found
-        return list(found.values())
+            measured[key] = self._measured.get(key) or measure(counts[:days], self._zones, self._rules)
+        self._measured = measured
+        return list(measured.values())
 
     def episodes(self, counts: Matrix) -> list[Episode]:
-        """Return all alarms of these days (whole numbers; days × zones, the city last), by zone and then by day."""
+        """Return all alarms of these days, by zone and then by day.
+
+        ``counts``: whole numbers, days × zones, with the city as the last column.
+        """
         if len(counts) <= FIRST_DAYS:
             return []
         mean = expected(counts, self._zones, self._rules)
@@ -90,50 +99,50 @@ class Alarms:
 class _Crossing(Struct, frozen=True):
     column: int
     day: int
-    begun: int
-    """The day after the sum was last 0."""
+    run_begin: int
+    """The first day after the sum was last 0."""
     statistic: float
     threshold: Threshold
 
 
 def _crossings(adds: Matrix, thresholds: list[Threshold]) -> list[_Crossing]:
-    found = []
+    crossings = []
     ends = [*(threshold.from_day for threshold in thresholds[1:]), len(adds)]
     for threshold, end in zip(thresholds, ends, strict=True):
         total = np.zeros(adds.shape[1])
-        begun = np.full(adds.shape[1], threshold.from_day)
+        run_begin = np.full(adds.shape[1], threshold.from_day)
         for day in range(threshold.from_day, end):
-            begun[total == 0] = day
+            run_begin[total == 0] = day
             total += adds[day]
             np.maximum(total, 0, out=total)
             for column in np.flatnonzero(total >= threshold.value):
-                found.append(_Crossing(int(column), day, int(begun[column]), float(total[column]), threshold))
+                crossings.append(_Crossing(int(column), day, int(run_begin[column]), float(total[column]), threshold))
                 total[column] = 0
-    return sorted(found, key=lambda crossing: (crossing.column, crossing.day))
+    return sorted(crossings, key=lambda crossing: (crossing.column, crossing.day))
 
 
 def _episodes(crossings: list[_Crossing], counts: Matrix, mean: Matrix) -> list[Episode]:
-    """Join the crossings of a zone that have no week between them; the first one tells what there was."""
-    runs: list[list[_Crossing]] = []
+    """Join a zone's crossings that are at most a week apart; the first one defines the episode."""
+    groups: list[list[_Crossing]] = []
     for crossing in crossings:
-        last = runs[-1][-1] if runs else None
+        last = groups[-1][-1] if groups else None
         if last and last.column == crossing.column and crossing.day - last.day <= QUIET_DAYS:
-            runs[-1].append(crossing)
+            groups[-1].append(crossing)
         else:
-            runs.append([crossing])
-    return [_episode(run[0], run[-1].day, counts, mean) for run in runs]
+            groups.append([crossing])
+    return [_episode(group[0], group[-1].day, counts, mean) for group in groups]
 
 
-def _episode(first: _Crossing, last: int, counts: Matrix, mean: Matrix) -> Episode:
-    days = slice(first.begun, first.day + 1)
+def _episode(first: _Crossing, last_crossing: int, counts: Matrix, mean: Matrix) -> Episode:
+    run = slice(first.run_begin, first.day + 1)
     return Episode(
         column=first.column,
-        begun=first.begun,
-        first=first.day,
-        last=last,
-        up=len(counts) - 1 - last < QUIET_DAYS,
+        run_begin=first.run_begin,
+        first_crossing=first.day,
+        last_crossing=last_crossing,
+        up=len(counts) - 1 - last_crossing < QUIET_DAYS,
         statistic=round(first.statistic, 3),
         threshold=first.threshold,
-        count=int(counts[days, first.column].sum()),
-        expected=round(float(mean[days, first.column].sum()), 3),
+        count=int(counts[run, first.column].sum()),
+        expected=round(float(mean[run, first.column].sum()), 3),
     )

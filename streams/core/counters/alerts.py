@@ -1,13 +1,16 @@
-"""Alerts of one kind: what the alarms give now against what was said of them, and the revisions that put it right.
+"""Alerts of one kind: the revisions that make the published alerts agree with the alarms.
 
-An alert is `raised` while its alarm is up and `ended` after it, `withdrawn` where its first crossing is no more. All
-alerts of a zone share a key on their topic, so the newest that stands is always said last: compaction leaves that one.
+An alert is `raised` while its alarm is up, `ended` afterwards, and `withdrawn` if the alarms no
+longer give its first crossing. All alerts of a zone share a key on their topic, so the newest one
+that is not withdrawn is always published last: compaction keeps that one.
 
-Who begins where another told of alerts has not got those that compaction took, and must neither say years of them again
-nor keep a new one to itself. It decides once, when it first works out what stands: an alert that it has not got, and
-that ended more than a week before the oldest one left of its zone, is taken as said; any other is said, and so is one
-that is up, always: had it been said it were the newest, and left. Where all that is left of a zone was withdrawn,
-nothing stood, and nothing is taken as said. From then on this one knows what was said, and puts it right like its own.
+A new leader that resumes from published alerts does not see those that compaction removed. It must
+neither publish years of them again nor suppress a new one. It decides once, when it first knows the
+alarms: an alert that it did not read, and that ended more than a week before the oldest alert that
+it read of the zone, is assumed to be published. Any other is published. An alert that is up is
+always published: had it been published before, it would be the newest and compaction would have
+kept it. If every alert left of a zone is withdrawn, none was standing, and nothing is assumed to be
+published. From then on the leader knows what is published, and corrects it like its own alerts.
 """
 
 from __future__ import annotations
@@ -21,15 +24,15 @@ from streams.core.counters.events import CAUTION, CUSUM, Kind, SpikeAlert, spike
 from streams.core.counters.thresholds import FIRST_DAYS, QUIET_DAYS
 from streams.core.site import CITY
 
-_WORDS: dict[Kind, tuple[str, str]] = {
+_NOUNS: dict[Kind, tuple[str, str]] = {
     "shots": ("shot", "shots"),
     "stolen_vehicle_hits": ("stolen-vehicle hit", "stolen-vehicle hits"),
     "linked_incidents": ("linked incident", "linked incidents"),
 }
 
 
-class Told(Struct, frozen=True):
-    """An alarm with what its alert tells beside it: the zone's name, and the count of as many days before its run."""
+class AlarmReport(Struct, frozen=True):
+    """An alarm with what its alert says about it."""
 
     kind: Kind
     zone_id: str
@@ -37,12 +40,13 @@ class Told(Struct, frozen=True):
     first_day: int
     """The number of the first local day of the data."""
     episode: Episode
-    before: int
+    count_before: int
+    """The count of as many days just before the episode's run."""
 
     @property
-    def first_crossing(self) -> int:
+    def first_crossing_day(self) -> int:
         """The number of the local day that crossed first."""
-        return self.first_day + self.episode.first
+        return self.first_day + self.episode.first_crossing
 
     @property
     def up(self) -> bool:
@@ -51,10 +55,10 @@ class Told(Struct, frozen=True):
 
     @property
     def sentence(self) -> str:
-        """What happened, and how seldom chance does it."""
-        count, days = self.episode.count, self.episode.first + 1 - self.episode.begun
-        counted = f"{count} {_WORDS[self.kind][count != 1]} in {days} day{'s' * (days != 1)}"
-        return f"{self.zone_name}: {counted}, {self.before} before; {self._chance()}"
+        """What happened, and how rarely chance does it."""
+        count, days = self.episode.count, self.episode.first_crossing + 1 - self.episode.run_begin
+        counted = f"{count} {_NOUNS[self.kind][count != 1]} in {days} day{'s' * (days != 1)}"
+        return f"{self.zone_name}: {counted}, {self.count_before} before; {self._chance()}"
 
     def _chance(self) -> str:
         years = self.episode.threshold.years_between(self.episode.column)
@@ -67,17 +71,17 @@ class Told(Struct, frozen=True):
         return f"as large by chance about once in {_rounded(years)} years"
 
     def alert(self, revision: int) -> SpikeAlert:
-        """Return the alert that says so, as the revision given."""
-        first = date.fromordinal(self.first_crossing).isoformat()
+        """Return the alert of this alarm, with the revision given."""
+        first_crossing = date.fromordinal(self.first_crossing_day).isoformat()
         return SpikeAlert(
-            spike_id=spike_id(self.kind, self.zone_id, CUSUM, first),
+            spike_id=spike_id(self.kind, self.zone_id, CUSUM, first_crossing),
             revision=revision,
             status="raised" if self.up else "ended",
             kind=self.kind,
             zone_id=self.zone_id,
             rule=CUSUM,
-            first_crossing=first,
-            last_crossing=date.fromordinal(self.first_day + self.episode.last).isoformat(),
+            first_crossing=first_crossing,
+            last_crossing=date.fromordinal(self.first_day + self.episode.last_crossing).isoformat(),
             statistic=self.episode.statistic,
             threshold=self.episode.threshold.value,
             count=self.episode.count,
@@ -88,101 +92,104 @@ class Told(Struct, frozen=True):
 
 
 def _rounded(years: float) -> int:
-    """A number of years as people say it: whole up to ten, tens beyond."""
+    """Years for a sentence: whole years below ten, tens from ten on."""
     return round(years) if years < 10 else round(years / 10) * 10
 
 
 class AlertBook:
-    """What was said of the alarms of one kind, zone by zone, and what stands."""
+    """The published alerts of one kind and those that the alarms give now, by zone."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
-        self._said: dict[str, dict[str, SpikeAlert]] = {}
-        self._stands: dict[str, dict[str, SpikeAlert]] = {}
+        self._published: dict[str, dict[str, SpikeAlert]] = {}
+        self._standing: dict[str, dict[str, SpikeAlert]] = {}
         self._restored: set[str] = set()
-        self._taken_over: set[str] = set()
+        self._restored_zones: set[str] = set()
+        """Zones with restored alerts, until it is decided what to assume as published."""
         self._known_from: int | None = None
         self._dirty = False
 
     def restore(self, alert: SpikeAlert) -> None:
-        """Take in an alert that was published before; of one spike the highest revision counts."""
-        said = self._said.setdefault(alert.zone_id, {})
-        if alert.spike_id not in said or said[alert.spike_id].revision < alert.revision:
-            said[alert.spike_id] = alert
+        """Add an alert that another leader published; of one spike the highest revision counts."""
+        published = self._published.setdefault(alert.zone_id, {})
+        if alert.spike_id not in published or published[alert.spike_id].revision < alert.revision:
+            published[alert.spike_id] = alert
             self._restored.add(alert.spike_id)
-        self._taken_over.add(alert.zone_id)
+        self._restored_zones.add(alert.zone_id)
         self._dirty = True
 
-    def stands(self, told: list[Told], known_from: int) -> None:
-        """Take in which alarms the days give; of days before ``known_from`` nothing is known."""
+    def set_standing(self, reports: list[AlarmReport], known_from: int) -> None:
+        """Set the alarms that the days give; ``known_from`` is the first day with any tally."""
         self._known_from = known_from
-        self._stands = {}
-        for one in told:
-            alert = one.alert(1)
-            self._stands.setdefault(one.zone_id, {})[alert.spike_id] = alert
+        self._standing = {}
+        for report in reports:
+            alert = report.alert(1)
+            self._standing.setdefault(report.zone_id, {})[alert.spike_id] = alert
         self._dirty = True
 
     def standing(self) -> list[SpikeAlert]:
-        """Return the alerts that the days give, zone by zone, the city last, the oldest first in each."""
-        zones = sorted(self._stands, key=lambda zone: (zone == CITY, zone))
-        return [alert for zone in zones for alert in _by_age(self._stands[zone])]
+        """Return the alerts that the alarms give: by zone, the city last, then the oldest first."""
+        zones = sorted(self._standing, key=lambda zone: (zone == CITY, zone))
+        return [alert for zone in zones for alert in _by_age(self._standing[zone])]
 
     def changes(self) -> list[SpikeAlert]:
-        """Return what puts right what was said, and take it as said."""
+        """Return the alerts that correct what is published, and take them as published."""
         if not self._dirty or self._known_from is None:
             return []
         self._dirty = False
-        for zone in self._taken_over:
-            self._take_as_said(zone)
-        self._taken_over.clear()
-        zones = sorted(self._stands.keys() | self._said.keys(), key=lambda zone: (zone == CITY, zone))
+        for zone in self._restored_zones:
+            self._assume_published(zone)
+        self._restored_zones.clear()
+        zones = sorted(self._standing.keys() | self._published.keys(), key=lambda zone: (zone == CITY, zone))
         return [alert for zone in zones for alert in self._changes(zone)]
 
-    def _take_as_said(self, zone: str) -> None:
-        """Take as said what another must have said of a zone, and compaction has taken since."""
-        said = self._said[zone]
-        left = [said[identifier] for identifier in said.keys() & self._restored]
+    def _assume_published(self, zone: str) -> None:
+        """Assume as published what another leader must have published and compaction removed."""
+        published = self._published[zone]
+        left = [published[identifier] for identifier in published.keys() & self._restored]
         if all(alert.status == "withdrawn" for alert in left):
             return
         oldest = min(_day(alert.first_crossing) for alert in left)
-        for alert in self._stands.get(zone, {}).values():
-            # one whose quiet week reaches the oldest would have been one with it: they cannot have stood together
+        for alert in self._standing.get(zone, {}).values():
+            # An alert whose quiet week reaches the oldest would be one alarm with it: the two never
+            # stood together.
             if alert.status == "ended" and _day(alert.last_crossing) + QUIET_DAYS < oldest:
-                said.setdefault(alert.spike_id, alert)
+                published.setdefault(alert.spike_id, alert)
 
     def _changes(self, zone: str) -> list[SpikeAlert]:
-        said, stands = self._said.setdefault(zone, {}), self._stands.get(zone, {})
+        published, standing = self._published.setdefault(zone, {}), self._standing.get(zone, {})
         changed = []
-        for alert in _by_age({**said, **stands}):
-            corrected = self._corrected(said.get(alert.spike_id), stands.get(alert.spike_id))
+        for alert in _by_age({**published, **standing}):
+            corrected = self._corrected(published.get(alert.spike_id), standing.get(alert.spike_id))
             if corrected is not None:
-                said[corrected.spike_id] = corrected
+                published[corrected.spike_id] = corrected
                 changed.append(corrected)
         if changed:
-            newest = max(_by_age(said), key=lambda alert: (alert.status != "withdrawn", alert.first_crossing))
+            newest = max(_by_age(published), key=lambda alert: (alert.status != "withdrawn", alert.first_crossing))
             if newest is not changed[-1]:
-                said[newest.spike_id] = structs.replace(newest, revision=newest.revision + 1)
-                changed.append(said[newest.spike_id])
+                published[newest.spike_id] = structs.replace(newest, revision=newest.revision + 1)
+                changed.append(published[newest.spike_id])
         return changed
 
-    def _corrected(self, said: SpikeAlert | None, stands: SpikeAlert | None) -> SpikeAlert | None:
-        if said is None:
-            return stands
-        if stands is None:
-            if said.status == "withdrawn" or self._is_untold(said):
+    def _corrected(self, published: SpikeAlert | None, standing: SpikeAlert | None) -> SpikeAlert | None:
+        if published is None:
+            return standing
+        if standing is None:
+            if published.status == "withdrawn" or self._has_lost_its_tallies(published):
                 return None
-            return structs.replace(said, revision=said.revision + 1, status="withdrawn")
-        same = structs.replace(stands, revision=said.revision) == said
-        return None if same else structs.replace(stands, revision=said.revision + 1)
+            return structs.replace(published, revision=published.revision + 1, status="withdrawn")
+        same = structs.replace(standing, revision=published.revision) == published
+        return None if same else structs.replace(standing, revision=published.revision + 1)
 
-    def _is_untold(self, said: SpikeAlert) -> bool:
-        """Whether another said it of days that no tally tells of any more: that is not taken back.
+    def _has_lost_its_tallies(self, alert: SpikeAlert) -> bool:
+        """Whether another leader's alert rests on days whose tallies are gone: it is kept then.
 
-        What is up is, as soon as the day that crossed is known: nobody else would ever take it off the screen.
+        An alert that is up is withdrawn as soon as the day of its first crossing is known, because
+        nobody else would ever clear it from a screen.
         """
         assert self._known_from is not None
-        enough = self._known_from + (0 if said.status == "raised" else FIRST_DAYS)
-        return said.spike_id in self._restored and _day(said.first_crossing) < enough
+        enough = self._known_from + (0 if alert.status == "raised" else FIRST_DAYS)
+        return alert.spike_id in self._restored and _day(alert.first_crossing) < enough
 
 
 def _day(local_date: str) -> int:

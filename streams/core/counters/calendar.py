@@ -1,7 +1,7 @@
 """Local days: which one a time lies in, when each begins, and the periods that are compared.
 
-A day is known by its number, `datetime.date.toordinal`. It begins at the first instant that clocks show its date, so
-that days of 23 and 25 hours are days like any.
+A day is identified by its number, `datetime.date.toordinal`. It begins at the first instant at
+which clocks show its date, so days of 23 and 25 hours need no special treatment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from streams.core.counters.events import PeriodName
 
 FIRST_MS: Final = 0
 LAST_MS: Final = 253_370_764_800_000
-"""1970 to 9998. What lies outside is on no day: a calendar there has nothing to say."""
+"""1970 to 9998 (UTC): the calendar holds no other times, so they are on no local day."""
 
 _WINDOW_DAYS: Final = 28
 
@@ -55,17 +55,17 @@ class Window:
         return self.end - self.first
 
 
-Compared = dict[PeriodName, tuple[Window, Window]]
-"""A period and the one it is compared with, by name."""
+ComparedWindows = dict[PeriodName, tuple[Window, Window]]
+"""By name, the local days of each period and of the period that it is compared with."""
 
 
-def periods(today: int) -> Compared:
+def periods(today: int) -> ComparedWindows:
     """Return the periods that end with ``today``, each with its comparison."""
     end, last_28 = today + 1, Window(today + 1 - _WINDOW_DAYS, today + 1)
-    now = date.fromordinal(today)
-    year_ago = _a_year_before(now).toordinal()
-    this_year = Window(date(now.year, 1, 1).toordinal(), end)
-    last_year = Window(date(now.year - 1, 1, 1).toordinal(), year_ago + 1)
+    this_date = date.fromordinal(today)
+    year_ago = _same_date_last_year(this_date).toordinal()
+    this_year = Window(date(this_date.year, 1, 1).toordinal(), end)
+    last_year = Window(date(this_date.year - 1, 1, 1).toordinal(), year_ago + 1)
     return {
         "last_28d_vs_prior_28d": (last_28, Window(last_28.first - _WINDOW_DAYS, last_28.first)),
         "ytd_vs_last_year": (this_year, last_year),
@@ -73,8 +73,8 @@ def periods(today: int) -> Compared:
     }
 
 
-def _a_year_before(day: date) -> date:
-    """The same date a year before; of 29 February 28 February."""
+def _same_date_last_year(day: date) -> date:
+    """The same date one year earlier; for 29 February, 28 February."""
     if (day.month, day.day) == (2, 29):
         day -= timedelta(days=1)
     return day.replace(year=day.year - 1)

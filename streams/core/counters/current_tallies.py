@@ -1,6 +1,7 @@
-"""Of several tallies of one thing, the one that counts; and which of them lie after now and wait.
+"""The tally in force of each event, and the tallies that wait because their time is still ahead.
 
-Per kind and id the highest revision counts, among equal ones the greatest canonical JSON: the same in any order.
+Per kind and event id the highest revision is in force, and between equal revisions the one with the
+greatest canonical JSON. So the result does not depend on the order in which tallies arrive.
 """
 
 from __future__ import annotations
@@ -14,40 +15,40 @@ Identity = tuple[Kind, str]
 
 
 class CurrentTallies:
-    """The tally that counts, of each thing."""
+    """The tally in force of each event."""
 
     def __init__(self) -> None:
-        self._facts: dict[Identity, Tally] = {}
+        self._in_force: dict[Identity, Tally] = {}
         self._waiting: list[tuple[int, Identity]] = []
 
     def __len__(self) -> int:
-        return len(self._facts)
+        return len(self._in_force)
 
     def __iter__(self) -> Iterator[Tally]:
-        return iter(self._facts.values())
+        return iter(self._in_force.values())
 
     def replace(self, tally: Tally) -> tuple[bool, Tally | None]:
-        """Take in a tally; return whether it counts now, and which one counted until then."""
+        """Apply a tally; return whether it is in force now, and which one was in force before."""
         identity = (tally.kind, tally.event_id)
-        before = self._facts.get(identity)
+        before = self._in_force.get(identity)
         if before is not None and not _outranks(tally, before):
             return False, before
-        self._facts[identity] = tally
+        self._in_force[identity] = tally
         return True, before
 
     def wait(self, tally: Tally) -> None:
-        """Keep in mind a tally whose time has not come."""
+        """Queue a tally whose time is still ahead."""
         heapq.heappush(self._waiting, (tally.at_ms, (tally.kind, tally.event_id)))
 
     def due(self, now_ms: int) -> Iterator[Tally]:
-        """Hand out, once each, the tallies that waited, lie before ``now_ms`` and still count."""
+        """Yield, once each, the queued tallies before ``now_ms`` that are still in force."""
         seen = set()
         while self._waiting and self._waiting[0][0] < now_ms:
             at_ms, identity = heapq.heappop(self._waiting)
-            fact = self._facts[identity]
-            if fact.at_ms == at_ms and identity not in seen:
+            tally = self._in_force[identity]
+            if tally.at_ms == at_ms and identity not in seen:
                 seen.add(identity)
-                yield fact
+                yield tally
 
 
 def _outranks(one: Tally, other: Tally) -> bool:

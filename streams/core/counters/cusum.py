@@ -1,9 +1,9 @@
-"""The alarms' statistic: a Poisson CUSUM of likelihood ratios, one a zone, over local days.
+"""The alarm statistic: a Poisson CUSUM of likelihood ratios over local days, one for each zone.
 
-Every day adds the logarithm of how much better "the rate has risen ``rise`` times" explains its count x than the
-expected count µ does: ``x·ln(rise) − (rise − 1)·µ``. The sum does not go below 0, so that it remembers a rise and not
-the quiet before it; where it reaches the threshold it alarms and begins again at 0 (Lucas 1985; `surveillance` 1.20,
-``glrpois`` with a known change).
+Each day adds the logarithm of how much better "the rate has risen ``rise`` times" explains its
+count x than the expected count µ does: ``x·ln(rise) − (rise − 1)·µ``. The sum does not fall below
+0, so it remembers a rise but not the quiet days before it. It alarms where it reaches the
+threshold, and starts again at 0 (Lucas 1985; `surveillance` 1.20, ``glrpois`` with a known change).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Matrix = NDArray[Any]
 
 def contributions(counts: Matrix, expected: Matrix, rise: float) -> Matrix:
     """Return what each count adds to the sum."""
-    found: Matrix = counts * math.log(rise) - (rise - 1) * expected
-    return found
+    added: Matrix = counts * math.log(rise) - (rise - 1) * expected
+    return added
 
 
 def step(total: Matrix, contribution: Matrix) -> Matrix:
-    """Return the sums after a day, before an alarm sets any of them back to 0."""
-    found: Matrix = np.maximum(total + contribution, 0)
-    return found
+    """Return the sums after a day, before an alarm resets any of them to 0."""
+    sums: Matrix = np.maximum(total + contribution, 0)
+    return sums
 
 
 def run(adds: Matrix, threshold: float) -> tuple[Matrix, Matrix]:
-    """Return the statistic of each day, before it is set back, and whether it alarmed; days come first."""
+    """Return each day's statistic, before any reset, and whether it alarmed. Days come first."""
     statistic = np.zeros(adds.shape)
     total = np.zeros(adds.shape[1:])
     for day, contribution in enumerate(adds):

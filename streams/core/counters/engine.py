@@ -1,16 +1,17 @@
-"""The counters' fold: tallies in, in any order; counters and alerts of a spike out, as of a time that is told.
+"""The counter engine: tallies in, in any order; counters and alerts out, as of a given time.
 
-What it says depends on which tallies it was given and on the time, never on their order, on repeats, or on when it was
-asked. Whoever drives it feeds `Tally` records, moves the time with `advance`, and publishes what `changes` returns; one
-that begins where another has been first gives it that one's counters and alerts with `restore`.
+Its results depend on the tallies and on the time, never on the order of the tallies, on repeated
+ones, or on how often results are computed. The caller applies `Tally` records, moves the time on
+with `advance`, and publishes what `changes` returns. A caller that resumes after another leader
+passes that leader's counters and alerts to `restore` first.
 
-A tally costs the same whatever the history: it moves one day of its zone and of the city. A completed day, or one that
-is corrected, has the alarms of its kind worked out anew, once, when changes are asked for.
+Applying a tally costs the same whatever the history: it changes one day of its zone and of the
+city. When a day is completed or an earlier one is corrected, the alarms of the kind are computed
+again, once, when changes are next requested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from streams.core.counters.alarms import Alarms, Episode, data_begin
-from streams.core.counters.alerts import AlertBook, Told
+from streams.core.counters.alerts import AlarmReport, AlertBook
 from streams.core.counters.calendar import FIRST_MS, LAST_MS, LocalDays, Window, periods
 from streams.core.counters.current_tallies import CurrentTallies
 from streams.core.counters.events import (
@@ -38,118 +39,123 @@ from streams.core.counters.zone_counts import ZoneCounts, recent_since
 from streams.core.site import CITY, Site
 
 _Key = tuple[Kind, str]
-_MOST_DAYS: Final = 36_525
-"""A century: one clock that is set wrong must not fill the memory."""
+_DAYS_MAX: Final = 36_525
+"""Days of data for alarms: a century. Bounds memory when a source's clock is set wrong."""
 
 
 class Changes(Struct, frozen=True):
-    """What is to be published, in this order."""
+    """What to publish, in this order."""
 
     counters: list[SpikeCounter]
     alerts: list[SpikeAlert]
 
 
 class DayCounts(Struct, frozen=True):
-    """Completed local days of one kind: ``counts`` is days × zones in the site's order, the city last."""
+    """Completed local days of one kind: days × zones in the site's order, with the city last."""
 
     first_day: int
     counts: NDArray[Any]
 
 
 class CounterEngine:
-    """The counters of one site: every kind, every zone and the city."""
+    """The counters of one site: every kind, for every zone and for the city."""
 
     def __init__(self, site: Site, rules: CounterRules) -> None:
         self._rules = rules
         self._days = LocalDays(site.time_zone)
         self._zones = tuple(zone.zone_id for zone in site.zones)
         self._names = {zone.zone_id: zone.name for zone in site.zones} | {CITY: site.title or site.name}
-        self._facts = CurrentTallies()
-        self._cells: dict[_Key, ZoneCounts] = {
+        self._tallies = CurrentTallies()
+        self._zone_counts: dict[_Key, ZoneCounts] = {
             (kind, zone): ZoneCounts() for kind in KINDS for zone in (*self._zones, CITY)
         }
-        self._tallied: dict[Kind, dict[int, int]] = {kind: {} for kind in KINDS}
+        self._tallies_by_day: dict[Kind, dict[int, int]] = {kind: {} for kind in KINDS}
+        """Tallies in force, whether or not they count: they show that counting had begun."""
         self._alarms = {kind: Alarms(rules, len(self._zones)) for kind in KINDS}
         self._alerts = {kind: AlertBook(kind) for kind in KINDS}
-        self._up: dict[_Key, Alarm] = {}
-        self._said: dict[_Key, SpikeCounter] = {}
+        self._alarms_up: dict[_Key, Alarm] = {}
+        self._published: dict[_Key, SpikeCounter] = {}
         self._as_of_ms = FIRST_MS
-        self._dirty: set[_Key] = set(self._cells)
-        self._stale: set[Kind] = set(KINDS)
+        self._dirty: set[_Key] = set(self._zone_counts)
+        """Counters that may differ from the published ones."""
+        self._alarms_dirty: set[Kind] = set(KINDS)
 
     @property
     def as_of_ms(self) -> int:
-        """The time that counts: events before it are counted."""
+        """The time as of which everything is computed: events before it are counted."""
         return self._as_of_ms
 
     @property
-    def things(self) -> int:
-        """How many shots, hits and incidents are known."""
-        return len(self._facts)
+    def event_count(self) -> int:
+        """The number of shots, hits and incidents with a tally."""
+        return len(self._tallies)
 
     @property
     def zone_ids(self) -> tuple[str, ...]:
         """The zones in the site's order, the city last: the columns of `DayCounts`."""
         return (*self._zones, CITY)
 
-    # ------------------------------------------------------------------ taking in
+    # ------------------------------------------------------------------ input
 
-    def feed(self, tally: Tally) -> bool:
-        """Take in a tally and return whether it counts now; in a zone that the site lacks, for the city alone."""
-        counts_now, before = self._facts.replace(tally)
-        if not counts_now:
+    def apply(self, tally: Tally) -> bool:
+        """Apply a tally and return whether it is in force now.
+
+        A tally of a zone that the site does not have counts in the city alone.
+        """
+        in_force, before = self._tallies.replace(tally)
+        if not in_force:
             return False
         if before is not None and before.at_ms < self._as_of_ms:
             self._count(before, -1)
         if tally.at_ms < self._as_of_ms:
             self._count(tally, 1)
         else:
-            self._facts.wait(tally)
+            self._tallies.wait(tally)
         return True
 
     def advance(self, as_of_ms: int) -> None:
-        """Move the time on; an earlier one than before is ignored."""
+        """Move the time on; an earlier time than the present one is ignored."""
         as_of_ms = min(as_of_ms, LAST_MS)
         if as_of_ms <= self._as_of_ms:
             return
-        due = list(self._facts.due(as_of_ms))
+        due = list(self._tallies.due(as_of_ms))
         if self._completed_end(as_of_ms) != self._completed_end(self._as_of_ms):
-            self._stale.update(KINDS)
+            self._alarms_dirty.update(KINDS)
         if self._days.day_of(as_of_ms - 1) != self._days.day_of(self._as_of_ms - 1):
-            self._dirty.update(self._cells)
+            self._dirty.update(self._zone_counts)
         self._as_of_ms = as_of_ms
         for tally in due:
             self._count(tally, 1)
-        for key, cell in self._cells.items():
-            if cell.has_recent:
-                cell.forget(recent_since(as_of_ms))
+        for key, counts in self._zone_counts.items():
+            if counts.has_recent:
+                counts.drop_before(recent_since(as_of_ms))
                 self._dirty.add(key)
 
-    def restore(self, said: SpikeCounter | SpikeAlert) -> None:
-        """Take in what was published before this fold began: the last counters, and all alerts that are left."""
-        if (said.kind, said.zone_id) not in self._cells:
-            return  # of a zone that the site no longer has there is nothing to say
-        if isinstance(said, SpikeCounter):
-            self._said[said.kind, said.zone_id] = said
-        elif said.rule == CUSUM:
-            self._alerts[said.kind].restore(said)
-            self._stale.add(said.kind)
+    def restore(self, published: SpikeCounter | SpikeAlert) -> None:
+        """Restore a record that was published earlier: the last counters, and all alerts left."""
+        if (published.kind, published.zone_id) not in self._zone_counts:
+            return  # the site no longer has this zone
+        if isinstance(published, SpikeCounter):
+            self._published[published.kind, published.zone_id] = published
+        elif published.rule == CUSUM:
+            self._alerts[published.kind].restore(published)
+            self._alarms_dirty.add(published.kind)
 
     def _count(self, tally: Tally, sign: int) -> None:
         day = self._days.day_of(tally.at_ms)
         if day is None:
             return
-        tallied = self._tallied[tally.kind]
-        tallied[day] = tallied.get(day, 0) + sign
-        if not tallied[day]:
-            del tallied[day]
+        tallies = self._tallies_by_day[tally.kind]
+        tallies[day] = tallies.get(day, 0) + sign
+        if not tallies[day]:
+            del tallies[day]
         for zone in {tally.zone_id, CITY}:
-            cell = self._cells.get((tally.kind, zone))
-            if cell is not None:
-                cell.add(tally, day, sign, recent_since(self._as_of_ms))
+            counts = self._zone_counts.get((tally.kind, zone))
+            if counts is not None:
+                counts.add(tally, day, sign, recent_since(self._as_of_ms))
                 self._dirty.add((tally.kind, zone))
         if day < self._completed_end(self._as_of_ms):
-            self._stale.add(tally.kind)
+            self._alarms_dirty.add(tally.kind)
 
     def _completed_end(self, as_of_ms: int) -> int:
         """The first local day that is not completed."""
@@ -157,101 +163,105 @@ class CounterEngine:
         assert day is not None or as_of_ms == LAST_MS
         return day if day is not None else (self._days.day_of(as_of_ms - 1) or 0)
 
-    # ------------------------------------------------------------------ saying
+    # ------------------------------------------------------------------ output
 
     def counters(self) -> list[SpikeCounter]:
-        """Return all counters as of now: by kind, then in the site's order, the city last."""
-        self._work_out_alarms()
-        return [self._counter(kind, zone) for kind, zone in self._cells]
+        """Return all counters: by kind, then in the site's order, the city last."""
+        self._update_alarms()
+        return [self._counter(kind, zone) for kind, zone in self._zone_counts]
 
     def alerts(self) -> list[SpikeAlert]:
-        """Return all alerts as they stand, without taking them as said: by kind and zone, the oldest first."""
-        self._work_out_alarms()
+        """Return the alerts that the alarms give: by kind and zone, the oldest first.
+
+        They are not taken as published.
+        """
+        self._update_alarms()
         return [alert for kind in KINDS for alert in self._alerts[kind].standing()]
 
-    def changes(self, everything: bool = False) -> Changes:
-        """Return what differs from what was said, and take it as said.
+    def changes(self, include_unchanged: bool = False) -> Changes:
+        """Return what differs from what is published, and take it as published.
 
-        Counters differ by what they count, by their periods and alarms; that today has grown longer is no difference,
-        unless ``everything`` is asked for: then all counters are said.
+        Counters differ by their counts, periods and alarms. That today has grown longer is no
+        difference. With ``include_unchanged``, all counters are returned.
         """
-        self._work_out_alarms()
+        self._update_alarms()
         alerts = [alert for kind in KINDS for alert in self._alerts[kind].changes()]
-        keys = list(self._cells) if everything else [key for key in self._cells if key in self._dirty]
+        keys = [key for key in self._zone_counts if include_unchanged or key in self._dirty]
         counters = [self._counter(*key) for key in keys]
-        if not everything:
-            counters = [c for c in counters if _substance(c) != _substance(self._said.get((c.kind, c.zone_id)))]
-        self._said.update({(c.kind, c.zone_id): c for c in counters})
+        if not include_unchanged:
+            counters = [c for c in counters if _content(c) != _content(self._published.get((c.kind, c.zone_id)))]
+        self._published.update({(c.kind, c.zone_id): c for c in counters})
         self._dirty.clear()
         return Changes(counters, alerts)
 
     def day_counts(self, kind: Kind) -> DayCounts | None:
-        """Return the completed local days of a kind since its data begin; None where there is none."""
+        """Return a kind's completed local days since its data begin; None if there are none."""
         end = self._completed_end(self._as_of_ms)
-        first = data_begin(self._tallied_before(kind, end))
+        first = data_begin(self._tallies_before(kind, end))
         if first is None:
             return None
-        first = max(first, end - _MOST_DAYS)
+        first = max(first, end - _DAYS_MAX)
         counts = np.zeros((end - first, len(self._zones) + 1), dtype=np.int32)
         for column, zone in enumerate(self.zone_ids):
-            for day, count in self._cells[kind, zone].days.items():
+            for day, count in self._zone_counts[kind, zone].days.items():
                 if first <= day < end:
                     counts[day - first, column] = count
         return DayCounts(first, counts)
 
-    def _tallied_before(self, kind: Kind, end: int) -> dict[int, int]:
-        """How many were tallied on each day that alarms may know of."""
+    def _tallies_before(self, kind: Kind, end: int) -> dict[int, int]:
+        """The number of tallies in force on each day before ``end`` that alarms may use."""
         since = self._rules.alarms_since.toordinal()
         counted_since = self._rules.counted_since(kind)
         if counted_since is not None:
             since = max(since, counted_since.toordinal())
-        return {day: many for day, many in self._tallied[kind].items() if since <= day < end}
+        return {day: count for day, count in self._tallies_by_day[kind].items() if since <= day < end}
 
     # ------------------------------------------------------------------ alarms
 
-    def _work_out_alarms(self) -> None:
-        for kind in sorted(self._stale):
-            self._work_out(kind)
-        self._stale.clear()
+    def _update_alarms(self) -> None:
+        for kind in sorted(self._alarms_dirty):
+            self._compute_alarms(kind)
+        self._alarms_dirty.clear()
 
-    def _work_out(self, kind: Kind) -> None:
+    def _compute_alarms(self, kind: Kind) -> None:
         days, end = self.day_counts(kind), self._completed_end(self._as_of_ms)
-        told: list[Told] = []
+        reports: list[AlarmReport] = []
         if days is not None:
-            told = [self._told(kind, days, episode) for episode in self._alarms[kind].episodes(days.counts)]
-        self._alerts[kind].stands(told, known_from=min(self._tallied_before(kind, end), default=end))
+            reports = [self._report(kind, days, episode) for episode in self._alarms[kind].episodes(days.counts)]
+        known_from = min(self._tallies_before(kind, end), default=end)
+        self._alerts[kind].set_standing(reports, known_from)
         for zone in self.zone_ids:
-            before = self._up.pop((kind, zone), None)
-            alarm = next((self._alarm(one) for one in told if one.zone_id == zone and one.up), None)
+            before = self._alarms_up.pop((kind, zone), None)
+            alarm = next((self._alarm(report) for report in reports if report.zone_id == zone and report.up), None)
             if alarm is not None:
-                self._up[kind, zone] = alarm
+                self._alarms_up[kind, zone] = alarm
             if alarm != before:
                 self._dirty.add((kind, zone))
 
-    def _told(self, kind: Kind, days: DayCounts, episode: Episode) -> Told:
+    def _report(self, kind: Kind, days: DayCounts, episode: Episode) -> AlarmReport:
         zone = self.zone_ids[episode.column]
-        begun, end = days.first_day + episode.begun, days.first_day + episode.first + 1
-        before = self._cells[kind, zone].count(Window(max(2 * begun - end, days.first_day), begun))
-        return Told(kind, zone, self._names[zone], days.first_day, episode, before)
+        begin, end = days.first_day + episode.run_begin, days.first_day + episode.first_crossing + 1
+        before = self._zone_counts[kind, zone].count(Window(max(2 * begin - end, days.first_day), begin))
+        return AlarmReport(kind, zone, self._names[zone], days.first_day, episode, before)
 
-    def _alarm(self, told: Told) -> Alarm:
-        since_ms = self._days.begin_ms(told.first_crossing + 1)
-        return Alarm(CUSUM, since_ms, told.episode.statistic, told.episode.threshold.value, told.sentence)
+    def _alarm(self, report: AlarmReport) -> Alarm:
+        since_ms = self._days.begin_ms(report.first_crossing_day + 1)
+        return Alarm(CUSUM, since_ms, report.episode.statistic, report.episode.threshold.value, report.sentence)
 
     # ------------------------------------------------------------------ counters
 
     def _counter(self, kind: Kind, zone: str) -> SpikeCounter:
-        cell, now_ms = self._cells[kind, zone], self._as_of_ms
+        counts, now_ms = self._zone_counts[kind, zone], self._as_of_ms
         compared = periods(self._today)
         last_28 = compared["last_28d_vs_prior_28d"][0]
         return SpikeCounter(
             kind=kind,
             zone_id=zone,
             as_of_ms=now_ms,
-            periods=Periods(**{name: self._period(kind, cell, *pair) for name, pair in compared.items()}),
-            recent=cell.recent(now_ms),
-            by_status=cell.by_status(last_28) if kind == "shots" else None,
-            alarm=self._up.get((kind, zone)),
+            periods=Periods(**{name: self._period(kind, counts, *windows) for name, windows in compared.items()}),
+            recent=counts.recent(now_ms),
+            by_status=counts.by_status(last_28) if kind == "shots" else None,
+            alarm=self._alarms_up.get((kind, zone)),
         )
 
     @property
@@ -260,14 +270,14 @@ class CounterEngine:
         assert day is not None
         return day
 
-    def _period(self, kind: Kind, cell: ZoneCounts, now: Window, then: Window) -> Period:
+    def _period(self, kind: Kind, counts: ZoneCounts, now: Window, then: Window) -> Period:
         today = self._today
         begin_ms, end_ms = self._days.begin_ms(today), self._days.begin_ms(today + 1)
         exposure = len(now) - 1 + (self._as_of_ms - begin_ms) / (end_ms - begin_ms)
-        count, base = cell.count(now), cell.count(then)
+        count, base = counts.count(now), counts.count(then)
         since = self._rules.counted_since(kind)
         comparable = since is None or then.first >= since.toordinal()
-        found = compare(count, base, exposure, float(len(then))) if comparable else None
+        comparison = compare(count, base, exposure, float(len(then))) if comparable else None
         return Period(
             from_ms=self._days.begin_ms(now.first),
             to_ms=end_ms,
@@ -277,24 +287,17 @@ class CounterEngine:
             comparison_days=float(len(then)),
             difference=count - base if comparable else None,
             percent=100 * (count - base) / base if comparable and base else None,
-            rate_ratio=found.rate_ratio if found else None,
-            rate_ratio_low=found.low if found else None,
-            rate_ratio_high=found.high if found else None,
-            p_value=found.p_value if found else None,
+            rate_ratio=comparison.rate_ratio if comparison else None,
+            rate_ratio_low=comparison.low if comparison else None,
+            rate_ratio_high=comparison.high if comparison else None,
+            p_value=comparison.p_value if comparison else None,
         )
 
 
-def _substance(counter: SpikeCounter | None) -> object:
-    """What a counter says, but for the time of day."""
+def _content(counter: SpikeCounter | None) -> object:
+    """The part of a counter that makes a difference: all but the time of day and its effects."""
     if counter is None:
         return None
-    spans = _each(counter.periods)
-    return [(p.from_ms, p.to_ms, p.count, p.comparison_count) for p in spans], *_rest(counter)
-
-
-def _each(compared: Periods) -> Sequence[Period]:
-    return compared.last_28d_vs_prior_28d, compared.ytd_vs_last_year, compared.last_28d_vs_last_year
-
-
-def _rest(counter: SpikeCounter) -> Iterator[object]:
-    yield from (counter.recent, counter.by_status, counter.alarm)
+    compared: list[Period] = [getattr(counter.periods, name) for name in Periods.__struct_fields__]
+    counts = [(p.from_ms, p.to_ms, p.count, p.comparison_count) for p in compared]
+    return counts, counter.recent, counter.by_status, counter.alarm

@@ -1,6 +1,7 @@
-"""What the counters read and say: tallies, the plate-free facts behind them; counters; alerts of a spike.
+"""The records of the counters: tallies, which are the plate-free facts; counters; spike alerts.
 
-`streams.core.events` holds what everybody else sends and reads; ``schemas/`` is generated from both.
+`streams.core.events` defines all other records. The JSON Schemas in ``schemas/`` are generated from
+both.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from streams.core.site import CITY, Site
 Kind = Literal["shots", "stolen_vehicle_hits", "linked_incidents"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 PeriodName = Literal["last_28d_vs_prior_28d", "ytd_vs_last_year", "last_28d_vs_last_year"]
+"""The fields of `Periods`. `calendar.periods` and `analysis.table` have an entry for each."""
 CUSUM: Final = "cusum"
 
 CAUTION: Final = (
@@ -32,7 +34,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
 class Tally(Struct, frozen=True, gc=False):
-    """One revision of something that is counted: when and where, and whether it counts. It holds no plate."""
+    """One revision of a counted event: when, where, and whether it counts. It holds no plate."""
 
     kind: Kind
     event_id: Id
@@ -44,7 +46,7 @@ class Tally(Struct, frozen=True, gc=False):
 
 
 class Period(Struct, frozen=True, gc=False):
-    """How many there were in a time, and how that compares with another; null where it cannot be compared."""
+    """The count of a period, compared with another period; null where it cannot be compared."""
 
     from_ms: Millis
     to_ms: Millis
@@ -61,7 +63,7 @@ class Period(Struct, frozen=True, gc=False):
 
 
 class Periods(Struct, frozen=True, gc=False):
-    """The three comparisons, in local days with the present one in them."""
+    """The three comparisons, in local days including today."""
 
     last_28d_vs_prior_28d: Period
     ytd_vs_last_year: Period
@@ -69,7 +71,7 @@ class Periods(Struct, frozen=True, gc=False):
 
 
 class Recent(Struct, frozen=True, gc=False):
-    """How many there were of late, up to now."""
+    """The counts of the last hour, day and week before ``as_of_ms``."""
 
     h1: Count
     h24: Count
@@ -77,7 +79,7 @@ class Recent(Struct, frozen=True, gc=False):
 
 
 class ByStatus(Struct, frozen=True, gc=False):
-    """The shots of the last 28 days by their review; those dismissed count nowhere else."""
+    """The shots of the last 28 local days by review status; dismissed shots count nowhere else."""
 
     unreviewed: Count
     confirmed: Count
@@ -107,7 +109,7 @@ class SpikeCounter(Struct, frozen=True, gc=False):
 
 
 class SpikeAlert(Struct, frozen=True, gc=False):
-    """A rise of one kind in one zone that chance alone seldom makes; its whole present state, one revision a change."""
+    """A rise that chance alone rarely makes: its whole current state, one revision per change."""
 
     spike_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     revision: Annotated[int, Meta(ge=1, le=2**53)]
@@ -125,32 +127,32 @@ class SpikeAlert(Struct, frozen=True, gc=False):
     caution: str
 
 
-# ---------------------------------------------------------------------- from what happened to a tally
+# ---------------------------------------------------------------------- tallies of events
 
 
 def tally_of_shot(shot: ShotAlert, site: Site) -> Tally:
-    """Return the tally of a shot: on the day it was fired, in the zone of its place, unless dismissed."""
+    """Return the tally of a shot, by the day it was fired and the zone of its place."""
     zone_id = site.zone_at(shot.lat, shot.lon)
     counts = shot.status != "dismissed"
     return Tally("shots", shot.alert_id, shot.revision, zone_id, shot.occurred_at_ms, shot.status, counts)
 
 
 def tally_of_hit(hit: VehicleHit, site: Site) -> Tally:
-    """Return the tally of a hit: on the day it was reported, in a zone if its place is known, unless cancelled."""
+    """Return the tally of a hit, by the day it was reported and its zone, if its place is known."""
     zone_id = CITY if hit.lat is None or hit.lon is None else site.zone_at(hit.lat, hit.lon)
     counts = hit.status != "cancelled"
     return Tally("stolen_vehicle_hits", hit.hit_id, hit.revision, zone_id, hit.reported_at_ms, hit.status, counts)
 
 
 def tally_of_incident(incident: LinkedIncident) -> Tally:
-    """Return the tally of an incident: on the day and in the zone of its shot, while it is open."""
+    """Return the tally of an incident, by the day and the zone of its shot."""
     at_ms, counts = incident.shot.occurred_at_ms, incident.status == "open"
     identifier, zone_id = incident.incident_id, incident.zone_id
     return Tally("linked_incidents", identifier, incident.revision, zone_id, at_ms, incident.status, counts)
 
 
 def canonical_tally(tally: Tally) -> bytes:
-    """Return the canonical JSON of a tally: what ties between equal revisions go by."""
+    """Return the canonical JSON of a tally, the tie-break between equal revisions."""
     fields = msgspec.structs.asdict(tally)
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -159,7 +161,7 @@ def canonical_tally(tally: Tally) -> bytes:
 
 
 def tally_key(tally: Tally) -> str:
-    """Return a tally's key: another for each content, so that compaction never drops the one that counts."""
+    """Return a tally's key, which differs with its content: compaction keeps the tally in force."""
     digest = hashlib.sha256(canonical_tally(tally)).hexdigest()[:16]
     return f"{tally.kind}/{tally.event_id}/{tally.revision}/{digest}"
 
@@ -170,10 +172,10 @@ def counter_key(counter: SpikeCounter) -> str:
 
 
 def alert_key(alert: SpikeAlert) -> str:
-    """Return an alert's key: kind, zone and rule; the newest spike of these is said last."""
+    """Return an alert's key: kind, zone and rule; the newest alert of a key is published last."""
     return f"{alert.kind}/{alert.zone_id}/{alert.rule}"
 
 
 def spike_id(kind: Kind, zone_id: str, rule: str, first_crossing: str) -> str:
-    """Return the id of a spike: 32 hexadecimal digits of its kind, zone, rule and first crossing's local date."""
+    """Return the id of a spike: 32 hexadecimal digits; ``first_crossing`` is a local date."""
     return hashlib.sha256(msgspec.json.encode([kind, zone_id, rule, first_crossing])).hexdigest()[:32]

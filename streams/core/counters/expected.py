@@ -1,12 +1,13 @@
-"""What a zone's next day is expected to count, and how much of a day counts towards an alarm.
+"""The expected count of a zone's day, and how much of a day's count is taken towards an alarm.
 
-The expected count µ of a day is learnt from at most ``baseline_days`` that ended ``guard_days`` before it, so that a
-rise does not become the usual while it lasts. Where a zone has few events it leans on the city: with n events of the
-zone and N of the city in D days, and Z zones, µ = (n + 1) / (D + D·Z / max(N, 1)), as if the zone had had one more
-event, at the pace of the city's average zone. The city itself is expected to count N / D.
+The expected count µ of a day is estimated from at most ``baseline_days`` that end ``guard_days``
+before it, so that a rise is not learnt as normal while it lasts. Zones with few events borrow
+strength from the city: with n events in the zone and N in the city in D days, and Z zones,
+µ = (n + 1) / (D + D·Z / max(N, 1)), as if the zone had had one more event, at the pace of the
+city's average zone. For the city itself, µ = N / D.
 
-Gunfire comes in nights: on New Year's Eve a hundred times the usual. One night is no rise, so a day counts at most
-µ + 3·√µ towards an alarm, and one event always as one.
+Gunfire comes in extreme nights: New Year's Eve has a hundred times the usual count. One night is
+not a rise, so a day counts at most µ + 3·√µ towards an alarm, but one event always counts as one.
 """
 
 from __future__ import annotations
@@ -19,29 +20,29 @@ from numpy.typing import NDArray
 from streams.core.counters.rules import CounterRules
 
 Matrix = NDArray[Any]
-"""Local days in the first dimension; zones in the last, the whole city behind them."""
+"""Local days are the first dimension. Zones are the last, with the city as the last column."""
 
 
 def expected(counts: Matrix, zones: int, rules: CounterRules) -> Matrix:
-    """Return what was expected of each day; 0 where no day is known from before the guard gap.
+    """Return the expected count of each day; 0 where there is no day before the guard gap.
 
-    ``zones``: how many zones the site has, also if only some of them are among the columns.
+    ``zones``: the number of zones of the site, even if only some of them are columns.
     """
     sums = np.zeros((len(counts) + 1, *counts.shape[1:]))
     np.cumsum(counts, axis=0, out=sums[1:])
     day = np.arange(len(counts))
     end = np.maximum(day - rules.guard_days, 0)
     begin = np.maximum(end - rules.baseline_days, 0)
-    found: Matrix = sums[end] - sums[begin]
+    mean: Matrix = sums[end] - sums[begin]
     length = np.maximum(end - begin, 1).astype(float).reshape(-1, *[1] * (counts.ndim - 1))
-    city = found[..., -1:]
-    found[..., :-1] = (found[..., :-1] + 1) / (length * (1 + max(zones, 1) / np.maximum(city, 1)))
-    found[..., -1:] = city / length
-    found[end == begin] = 0
-    return found
+    city = mean[..., -1:]
+    mean[..., :-1] = (mean[..., :-1] + 1) / (length * (1 + max(zones, 1) / np.maximum(city, 1)))
+    mean[..., -1:] = city / length
+    mean[end == begin] = 0
+    return mean
 
 
 def bounded(counts: Matrix, mean: Matrix) -> Matrix:
     """Return how much of each day's count is taken towards an alarm."""
-    found: Matrix = np.minimum(counts, np.maximum(mean + 3 * np.sqrt(mean), 1))
-    return found
+    taken: Matrix = np.minimum(counts, np.maximum(mean + 3 * np.sqrt(mean), 1))
+    return taken

@@ -1,8 +1,9 @@
-"""Two Poisson counts with their exposures: the ratio of their rates, its exact interval, and a p-value.
+"""Two Poisson counts with exposures: the ratio of their rates, its exact interval, and a p-value.
 
-Given their sum n = a + b, the first count is binomial with probability p = ρ·tₐ / (ρ·tₐ + t_b), where ρ is the ratio of
-the rates (Przyborowski and Wilenski 1940). The interval is that of Clopper and Pearson for p, turned into ratios; the
-p-value is the one-sided mid-p for an increase: P(X > a) + P(X = a) / 2 where the rates are equal.
+Given the sum n = a + b, the first count is binomial with probability p = ρ·tₐ / (ρ·tₐ + t_b), where
+ρ is the ratio of the rates (Przyborowski and Wilenski 1940). The interval is that of Clopper and
+Pearson for p, converted to ratios. The p-value is the one-sided mid-p for an increase:
+P(X > a) + P(X = a) / 2 under equal rates.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Final
 
 from msgspec import Struct
 
-_DOUBT: Final = 0.05
-"""The interval holds the true ratio in at least 95 of 100 cases."""
+_ALPHA: Final = 0.05
+"""Of the interval, which contains the true ratio in at least 95 of 100 cases."""
 
 
 class Comparison(Struct, frozen=True, gc=False):
-    """How one rate compares with another; None where that says nothing."""
+    """How one rate compares with another. A number that is undefined is None."""
 
     rate_ratio: float | None
     low: float | None
@@ -27,10 +28,10 @@ class Comparison(Struct, frozen=True, gc=False):
 
 @lru_cache(maxsize=65_536)
 def compare(count: int, base: int, exposure: float, base_exposure: float) -> Comparison:
-    """Compare ``count`` events in ``exposure`` with ``base`` events in ``base_exposure``, of one unit, such as days.
+    """Compare ``count`` events in ``exposure`` with ``base`` events in ``base_exposure``.
 
-    Ratio and interval are None where ``base`` or an exposure is 0, the p-value where nothing was counted at all or an
-    exposure is 0.
+    Both exposures have the same unit, such as days. Ratio and interval are None if ``base`` or an
+    exposure is 0. The p-value is None if both counts are 0 or an exposure is.
     """
     if exposure <= 0 or base_exposure <= 0 or count + base == 0:
         return Comparison(None, None, None, None)
@@ -41,18 +42,18 @@ def compare(count: int, base: int, exposure: float, base_exposure: float) -> Com
     return Comparison(count / exposure / (base / base_exposure), low, high, p_value)
 
 
-def _interval(count: int, base: int, times: float) -> tuple[float, float]:
-    from scipy.special import betaincinv  # takes most of a second to import: only where numbers are wanted
+def _interval(count: int, base: int, exposure_ratio: float) -> tuple[float, float]:
+    from scipy.special import betaincinv  # takes most of a second to import
 
-    low = float(betaincinv(count, base + 1, _DOUBT / 2)) if count else 0.0
-    high = float(betaincinv(count + 1, base, 1 - _DOUBT / 2))
-    return low / (1 - low) / times, high / (1 - high) / times
+    low = float(betaincinv(count, base + 1, _ALPHA / 2)) if count else 0.0
+    high = float(betaincinv(count + 1, base, 1 - _ALPHA / 2))
+    return low / (1 - low) / exposure_ratio, high / (1 - high) / exposure_ratio
 
 
-def _mid_p(count: int, both: int, share: float) -> float:
+def _mid_p(count: int, total: int, share: float) -> float:
     from scipy.special import betainc
 
-    # P(X >= k) of a binomial is the regularised incomplete beta function I(share; k, both - k + 1)
-    at_least = float(betainc(count, both - count + 1, share)) if count else 1.0
-    more = float(betainc(count + 1, both - count, share)) if count < both else 0.0
+    # P(X >= k) of a binomial is the regularised incomplete beta function I(share; k, total - k + 1)
+    at_least = float(betainc(count, total - count + 1, share)) if count else 1.0
+    more = float(betainc(count + 1, total - count, share)) if count < total else 0.0
     return (at_least + more) / 2

@@ -10,10 +10,11 @@ from streams.bench.engine import bytes_per_read, engine_rounds
 from streams.bench.latency import p99
 from streams.bench.run import Figures
 from streams.bench.table import table
-from streams.bench.traffic import day, meetings, shot_at
-from streams.core.events import READS, Record
+from streams.bench.traffic import certain_matches, day, shot_at
+from streams.core.events import Record
 from streams.core.rules import JoinRules
-from streams.replay.run import Fold
+from streams.core.topics import READS
+from streams.replay.run import new_pipeline
 from streams.resources.sites import load_site
 from streams.simulate.scenarios import days, local_midnight
 
@@ -45,20 +46,20 @@ def test_a_day_of_traffic_has_about_the_reads_asked_for_and_none_is_late_or_ahea
 
 def test_a_shot_at_the_ramp_of_a_car_to_meet_makes_one_incident():
     at_ms = 1_780_000_000_000
-    rows, ramps = meetings(SITE, at_ms)
+    rows, ramps = certain_matches(SITE, at_ms)
     assert len(ramps) >= 5
     shots = [shot_at(ramp, f"shot-{number}", at_ms) for number, ramp in enumerate(ramps)]
-    fold, said = Fold(SITE, JoinRules()), []
+    pipeline, incidents = new_pipeline(SITE, JoinRules()), []
     for offset, (topic, _, value) in enumerate([*rows, *shots]):
-        said += fold.apply(Record(topic, 0, offset, at_ms + 600_000, value))[0]
-    assert [incident.shot.alert_id for incident in said] == [f"shot-{number}" for number in range(len(ramps))]
-    assert len({incident.vehicle.plate for incident in said}) == len(ramps)
+        incidents += pipeline.apply(Record(topic, 0, offset, at_ms + 600_000, value)).incidents
+    assert [incident.shot.alert_id for incident in incidents] == [f"shot-{number}" for number in range(len(ramps))]
+    assert len({incident.vehicle.plate for incident in incidents}) == len(ramps)
 
 
-def test_the_table_names_the_yardsticks_and_what_is_missing():
-    told = dict.fromkeys(("bytes_per_read", "engine_per_s", "engine_worst_per_s", "engine_worst_incidents_per_s"), 1.0)
-    told |= {"bare_per_s": 200.0, "worker_per_s": 100.0}
-    figures = Figures(**told, spread={"worker_per_s": (90.0, 2_000.0)}, ratios={"worker_of_stock_faust": 0.5}, notes=[])
+def test_the_table_names_the_baselines_and_what_is_missing():
+    values = dict.fromkeys(("bytes_per_read", "engine_per_s", "engine_worst_per_s", "engine_worst_incidents_per_s"), 1.0)
+    values |= {"bare_per_s": 200.0, "worker_per_s": 100.0}
+    figures = Figures(**values, spread={"worker_per_s": (90.0, 2_000.0)}, ratios={"worker_of_stock_faust": 0.5}, notes=[])
     screen = Console(width=200, record=True, file=io.StringIO())
     screen.print(table(figures))
     lines = screen.export_text().splitlines()

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from streams.calibrate.calibrating import CHECKED, FIRST_HELD_BACK, FIRST_SEED, as_json, calibrate, digest, threshold
-from streams.calibrate.evaluating import Evaluation, evaluate
-from streams.calibrate.examples import ANYWHERE, examine, world
+from streams.calibrate.calibrate import CHECK_SEEDS, FIRST_HELD_OUT, FIRST_SEED, as_json, calibrate, digest, threshold
+from streams.calibrate.evaluate import Evaluation, evaluate
+from streams.calibrate.examples import ANYWHERE, label_week, simulate_week
 from streams.calibrate.logistic import probability, regress, solve
 from streams.calibrate.measure import average_precision, quality
-from streams.calibrate.table import BEGIN, END, markdown, put
+from streams.calibrate.table import BEGIN, END, markdown, write_tables
 from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
 from streams.core.site import Site
@@ -24,9 +20,10 @@ from streams.resources.calibration import FILE, Fitted, load_calibration, read_c
 from streams.resources.paths import resource_path
 from streams.resources.sites import load_site
 from streams.simulate.city import City
+from tests.drivers.command import rampwatch
 
-TRAINING = range(FIRST_SEED, FIRST_SEED + CHECKED)
-HELD_BACK = range(FIRST_HELD_BACK, FIRST_HELD_BACK + 4)
+TRAINING = range(FIRST_SEED, FIRST_SEED + CHECK_SEEDS)
+HELD_OUT = range(FIRST_HELD_OUT, FIRST_HELD_OUT + 4)
 
 
 def quiet(_: str) -> None:
@@ -45,7 +42,7 @@ def fitted(hartford: Site) -> Fitted:
 
 @pytest.fixture(scope="module")
 def week(hartford: Site) -> City:
-    return world(hartford, FIRST_HELD_BACK)
+    return simulate_week(hartford, FIRST_HELD_OUT)
 
 
 # --- measures ---
@@ -100,23 +97,23 @@ def test_what_would_count_the_wrong_way_stays_out():
     assert free < 0
 
 
-# --- worlds ---
+# --- labelled weeks ---
 
 
 def test_a_week_has_true_incidents_and_more_false_ones_and_not_all_are_found(hartford: Site, week: City):
-    examined = examine(hartford, week, JoinRules(), load_calibration())
-    true = sum(example.linked for example in examined.examples)
-    assert 3 <= true <= examined.to_find
-    assert len(examined.examples) > 2 * true
-    anywhere = examine(hartford, week, ANYWHERE, load_calibration())
-    assert len(anywhere.examples) > len(examined.examples)
+    labelled = label_week(hartford, week, JoinRules(), load_calibration())
+    true = sum(example.linked for example in labelled.examples)
+    assert 3 <= true <= labelled.true_links
+    assert len(labelled.examples) > 2 * true
+    anywhere = label_week(hartford, week, ANYWHERE, load_calibration())
+    assert len(anywhere.examples) > len(labelled.examples)
 
 
 def test_no_incident_of_a_dismissed_shot_is_left_after_its_review(hartford: Site, week: City):
     dismissed = {record.key for record in week.records if record.value.get("status") == "dismissed"}
     assert dismissed
-    examined = examine(hartford, week, JoinRules(), load_calibration())
-    assert not dismissed & {example.incident.shot.alert_id for example in examined.examples}
+    labelled = label_week(hartford, week, JoinRules(), load_calibration())
+    assert not dismissed & {example.incident.shot.alert_id for example in labelled.examples}
 
 
 # --- fitting and evaluating, small ---
@@ -133,7 +130,7 @@ def test_a_file_says_what_was_fitted_and_can_be_read_back(tmp_path, fitted: Fitt
     path = tmp_path / FILE
     path.write_bytes(as_json(fitted))
     assert read_calibration(path) == fitted
-    assert fitted.seeds == (1, CHECKED)
+    assert fitted.seeds == (1, CHECK_SEEDS)
     assert fitted.precision["high"] >= 0.9
     assert fitted.precision["medium"] >= 0.75
 
@@ -146,8 +143,8 @@ def test_a_small_fit_comes_near_the_shipped_one(fitted: Fitted):
 
 
 def test_on_weeks_held_back_the_score_ranks_better_than_each_baseline(hartford: Site, fitted: Fitted):
-    told = evaluate(hartford, hartford, HELD_BACK, 0, fitted.calibration, quiet)
-    for lines in (told.with_lookalikes, told.without):
+    told = evaluate(hartford, hartford, HELD_OUT, 0, fitted.calibration, quiet)
+    for lines in (told.with_lookalikes, told.without_lookalikes):
         anything, nearest, unscored, scored, medium, high = lines
         assert scored.average_precision is not None
         for simpler in (anything, nearest, unscored):
@@ -157,8 +154,8 @@ def test_on_weeks_held_back_the_score_ranks_better_than_each_baseline(hartford: 
         assert unscored.quality.precision > anything.quality.precision
         assert high.quality.precision > medium.quality.precision > unscored.quality.precision
         assert high.quality.recall <= medium.quality.recall <= scored.quality.recall == unscored.quality.recall
-    assert told.with_lookalikes[2].quality.right >= told.without[2].quality.right
-    assert sum(band.named for band in told.bands) == told.with_lookalikes[3].quality.named
+    assert told.with_lookalikes[2].quality.correct >= told.without_lookalikes[2].quality.correct
+    assert sum(band.incidents for band in told.bands) == told.with_lookalikes[3].quality.proposed
 
 
 # --- the tables ---
@@ -171,17 +168,17 @@ def evaluation() -> Evaluation:
 def test_the_tables_in_the_docs_are_of_the_shipped_calibration():
     """Where this fails, the calibration is newer: run rampwatch evaluate, as the document says."""
     text = resource_path("calibration", "README.md").read_text()
-    assert f"numbers of the calibration `{digest(load_calibration())}`" in text
+    assert f"calibration `{digest(load_calibration())}`" in text
     assert "the join, by score" in text
 
 
 def test_tables_replace_what_lies_between_the_marks_and_nothing_else(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
-    put(markdown(evaluation()), path)
-    put(markdown(evaluation()), path)
+    write_tables(markdown(evaluation()), path)
+    write_tables(markdown(evaluation()), path)
     text = path.read_text()
-    assert text.startswith(f"before\n\n{BEGIN}\n\nHartford, simulated weeks with the seeds 1001 to 1006")
+    assert text.startswith(f"before\n\n{BEGIN}\n\nHartford, simulated weeks with seeds 1001 to 1006")
     assert text.endswith(f"{END}\n\nafter\n")
     assert "old" not in text
     assert text.count(BEGIN) == 1
@@ -190,18 +187,18 @@ def test_tables_replace_what_lies_between_the_marks_and_nothing_else(tmp_path):
 def test_a_document_without_marks_is_left_alone_and_a_new_one_gets_them(tmp_path):
     path = tmp_path / "other.md"
     path.write_text("mine\n")
-    with pytest.raises(RampwatchError, match="so nothing in it is replaced"):
-        put("table", path)
+    with pytest.raises(RampwatchError, match="so nothing was replaced"):
+        write_tables("table", path)
     assert path.read_text() == "mine\n"
-    put("table\n", tmp_path / "out" / "new.md")
+    write_tables("table\n", tmp_path / "out" / "new.md")
     assert (tmp_path / "out" / "new.md").read_text() == f"{BEGIN}\n\ntable\n\n{END}\n"
 
 
 def test_a_plan_may_be_changed_and_is_refused_where_it_cannot_be(hartford: Site):
     with pytest.raises(ValueError, match="misread_share"):
-        world(hartford, 1, misread_share=2.0)
+        simulate_week(hartford, 1, misread_share=2.0)
     with pytest.raises(TypeError, match="luck"):
-        world(hartford, 1, luck=1.0)
+        simulate_week(hartford, 1, luck=1.0)
 
 
 def test_rules_for_anywhere_differ_from_the_joins_in_place_alone():
@@ -211,27 +208,21 @@ def test_rules_for_anywhere_differ_from_the_joins_in_place_alone():
 # --- the commands ---
 
 
-def rampwatch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    own = {name: text for name, text in os.environ.items() if not name.startswith("RAMPWATCH_")}
-    command = [sys.executable, "-m", "streams.cli", *arguments]
-    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, timeout=120)
-
-
 def test_calibrate_writes_a_file_that_can_be_used(tmp_path):
-    ended = rampwatch(tmp_path, "calibrate", "--seeds", "2", "--out", "mine.json")
+    ended = rampwatch("calibrate", "--seeds", "2", "--out", "mine.json", cwd=tmp_path)
     assert ended.returncode == 0
     assert "simulated incidents" in ended.stderr
     assert read_calibration(tmp_path / "mine.json").seeds == (1, 2)
 
 
 def test_calibrate_does_not_touch_weeks_held_back(tmp_path):
-    ended = rampwatch(tmp_path, "calibrate", "--seeds", str(FIRST_HELD_BACK), "--out", "mine.json")
+    ended = rampwatch("calibrate", "--seeds", str(FIRST_HELD_OUT), "--out", "mine.json", cwd=tmp_path)
     assert ended.returncode != 0
     assert not (tmp_path / "mine.json").exists()
 
 
 def test_evaluate_refuses_a_document_without_marks_before_it_begins(tmp_path):
     (tmp_path / "notes.md").write_text("mine\n")
-    ended = rampwatch(tmp_path, "evaluate", "--markdown", "notes.md")
+    ended = rampwatch("evaluate", "--markdown", "notes.md", cwd=tmp_path)
     assert ended.returncode == 2
-    assert "so nothing in it is replaced" in ended.stderr
+    assert "so nothing was replaced" in ended.stderr

@@ -1,4 +1,4 @@
-"""A moment as it is written on a command line."""
+"""Moments on the command line."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def at(*fields: int) -> int:
         ("1780704000123", 1780704000123),
     ],
 )
-def test_a_date_means_its_end_and_a_time_is_local_unless_it_says_otherwise(text, means):
+def test_a_date_means_its_end_and_a_time_without_offset_is_local(text, means):
     assert moment_ms(text, "America/New_York") == means
 
 
 @pytest.mark.parametrize("text", ["", "today", "2026-02-30", "1960-01-01", "9999999999999999", "5"])
-def test_what_is_no_moment_is_named_with_how_to_write_one(text):
-    with pytest.raises(RampwatchError, match=f"^'{text}' is no moment .* write a date like 2026-06-05"):
+def test_an_invalid_moment_is_named_with_the_valid_notations(text):
+    with pytest.raises(RampwatchError, match=f"^'{text}': expected a moment .* a date such as 2026-06-05"):
         moment_ms(text, "America/New_York")
 
 
 @pytest.mark.parametrize("text", ["20260605", "2026-W23-5", "2026W235", "2026-W23", "20260605T18:00", "202606051800"])
-def test_another_way_to_write_a_date_is_refused_and_not_taken_for_its_midnight(text):
-    with pytest.raises(RampwatchError, match="write a date like 2026-06-05"):
+def test_another_notation_of_a_date_is_rejected_and_not_read_as_its_midnight(text):
+    with pytest.raises(RampwatchError, match="a date such as 2026-06-05"):
         moment_ms(text, "America/New_York")
 
 
 @pytest.mark.parametrize("text", ["1750003200", "1750003200000000", "999999999999"])
-def test_digits_that_are_no_milliseconds_of_our_time_are_refused(text):
-    with pytest.raises(RampwatchError, match=r"13 digits; put 000 behind seconds"):
+def test_digits_that_are_not_milliseconds_are_rejected(text):
+    with pytest.raises(RampwatchError, match=r"13 digits; append 000 to seconds"):
         moment_ms(text, "America/New_York")

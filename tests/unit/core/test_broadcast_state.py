@@ -6,9 +6,10 @@ import pytest
 from msgspec import structs
 
 from streams.core.broadcast_state import BroadcastState
-from streams.core.events import ACTIONS, SHOTS, IncidentAction, InvalidRecord, ShotAlert
+from streams.core.events import IncidentAction, InvalidRecord, Record, ShotAlert
 from streams.core.intake import Admitted
 from streams.core.rules import JoinRules
+from streams.core.topics import ACTIONS, SHOTS
 
 RULES = JoinRules(max_shots=2, incident_retention_ms=100, shot_memory_ms=1_000)
 SHOT = ShotAlert("S", "single_gunshot", 0, 41.76, -72.67)
@@ -17,55 +18,55 @@ ACTION = IncidentAction("A", "I", "dismiss", "someone", 0)
 
 def shot(stamp_ms: int = 0, alert_id: str = "S", revision: int = 0, source: str | None = None) -> Admitted:
     event = structs.replace(SHOT, alert_id=alert_id, revision=revision, source=source)
-    return Admitted(event, "", SHOTS, 0, 0, stamp_ms, b"")
+    return Admitted(event, "", Record(SHOTS, 0, 0, stamp_ms, b""))
 
 
 def action(stamp_ms: int = 0, action_id: str = "A", incident: str = "I") -> Admitted:
     event = structs.replace(ACTION, action_id=action_id, incident_id=incident)
-    return Admitted(event, "", ACTIONS, 0, 0, stamp_ms, b"")
+    return Admitted(event, "", Record(ACTIONS, 0, 0, stamp_ms, b""))
 
 
 def test_every_record_counts_as_what_it_is():
     broadcast = BroadcastState(RULES)
     records = [shot(revision=1), shot(), shot(revision=1, source="a"), shot(revision=1), shot(revision=2)]
-    assert [broadcast.feed(r) for r in records] == ["used", "superseded", "conflict", "duplicate", "used"]
+    assert [broadcast.apply(r) for r in records] == ["used", "superseded", "conflict", "duplicate", "used"]
 
 
 def test_an_action_is_known_by_its_incident_and_its_own_id():
     broadcast = BroadcastState(RULES)
     records = [action(), action(incident="J"), action(action_id="B"), action()]
-    assert [broadcast.feed(r) for r in records] == ["used", "used", "used", "duplicate"]
+    assert [broadcast.apply(r) for r in records] == ["used", "used", "used", "duplicate"]
 
 
 def test_a_shot_and_an_action_of_one_id_are_not_confused():
     broadcast = BroadcastState(RULES)
-    assert broadcast.feed(shot(alert_id="A")) == "used"
-    assert broadcast.feed(action(action_id="A", incident="A")) == "used"
+    assert broadcast.apply(shot(alert_id="A")) == "used"
+    assert broadcast.apply(action(action_id="A", incident="A")) == "used"
 
 
 def test_more_shots_than_may_change_are_refused():
     broadcast = BroadcastState(RULES)
-    broadcast.feed(shot(0, "1"))
-    broadcast.feed(shot(0, "2"))
+    broadcast.apply(shot(0, "1"))
+    broadcast.apply(shot(0, "2"))
     with pytest.raises(InvalidRecord, match="max_shots") as refused:
-        broadcast.feed(shot(100, "3"))
+        broadcast.apply(shot(100, "3"))
     assert (refused.value.reason, refused.value.field) == ("limit", "alert_id")
-    assert broadcast.feed(shot(100, "2", revision=1)) == "used"
-    assert broadcast.feed(action(100)) == "used"
+    assert broadcast.apply(shot(100, "2", revision=1)) == "used"
+    assert broadcast.apply(action(100)) == "used"
 
 
 def test_a_shot_that_is_frozen_makes_room():
     broadcast = BroadcastState(RULES)
-    broadcast.feed(shot(0, "1"))
-    broadcast.feed(shot(0, "2"))
-    assert broadcast.feed(shot(101, "3")) == "used"
+    broadcast.apply(shot(0, "1"))
+    broadcast.apply(shot(0, "2"))
+    assert broadcast.apply(shot(101, "3")) == "used"
 
 
 def test_what_was_refused_is_not_handed_on():
     broadcast = BroadcastState(RULES)
     for n in range(3):
         try:
-            broadcast.feed(shot(0, str(n)))
+            broadcast.apply(shot(0, str(n)))
         except InvalidRecord:
             assert n == 2
     assert {r.event.alert_id for r in broadcast.history() if isinstance(r.event, ShotAlert)} == {"0", "1"}
@@ -75,15 +76,15 @@ def test_the_history_holds_every_content_and_stamp():
     broadcast = BroadcastState(RULES)
     fed = [shot(1, revision=1), action(2), shot(3), shot(4, revision=1), action(5)]
     for record in fed:
-        broadcast.feed(record)
+        broadcast.apply(record)
     assert sorted(broadcast.history(), key=lambda r: r.stamp_ms) == fed
 
 
 def test_nothing_is_forgotten_before_the_memory_of_shots_has_passed():
     broadcast = BroadcastState(RULES)
-    broadcast.feed(shot(5))
+    broadcast.apply(shot(5))
     broadcast.release(1_005)
-    assert broadcast.feed(shot(1_005)) == "duplicate"
+    assert broadcast.apply(shot(1_005)) == "duplicate"
     broadcast.release(1_006)
     assert list(broadcast.history()) == []
-    assert broadcast.feed(shot(1_006)) == "used"
+    assert broadcast.apply(shot(1_006)) == "used"

@@ -11,23 +11,13 @@ import pytest
 from msgspec import json, structs
 
 from streams.core.engine import Engine
-from streams.core.events import (
-    ACTIONS,
-    HITS,
-    READS,
-    SHOTS,
-    IncidentAction,
-    InvalidRecord,
-    LinkedIncident,
-    PlateRead,
-    ShotAlert,
-    VehicleHit,
-)
+from streams.core.events import IncidentAction, InvalidRecord, LinkedIncident, PlateRead, Record, ShotAlert, VehicleHit
 from streams.core.incidents import incident_id
 from streams.core.intake import Admitted
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
+from streams.core.topics import ACTIONS, HITS, READS, SHOTS
 from streams.core.unlisted_reads import CHUNK_READS
 
 MINUTE_MS = 60_000
@@ -60,12 +50,12 @@ class Case:
         self.said: dict[str, LinkedIncident] = {}
 
     def shot(self, stamp: float = 0, **said: Any) -> Case:
-        self.engine.apply_broadcast(Admitted(structs.replace(SHOT, **said), "", SHOTS, 0, 0, ms(stamp), b""))
+        self.engine.apply_broadcast(Admitted(structs.replace(SHOT, **said), "", Record(SHOTS, 0, 0, ms(stamp), b"")))
         return self
 
     def action(self, stamp: float, **said: Any) -> Case:
         event = IncidentAction("A", NAME, "acknowledge", "someone", ms(stamp))
-        self.engine.apply_broadcast(Admitted(structs.replace(event, **said), "", ACTIONS, 0, 0, ms(stamp), b""))
+        self.engine.apply_broadcast(Admitted(structs.replace(event, **said), "", Record(ACTIONS, 0, 0, ms(stamp), b"")))
         return self
 
     def hit(self, stamp: float = -60, **said: Any) -> Case:
@@ -78,7 +68,9 @@ class Case:
         return self
 
     def outcome_of(self, event: PlateRead | VehicleHit, topic: str, stamp: float) -> str:
-        return self.engine.join(Admitted(event, plate_key(event.plate), topic, 0, 0, ms(stamp), json.encode(event)))
+        return self.engine.join(
+            Admitted(event, plate_key(event.plate), Record(topic, 0, 0, ms(stamp), json.encode(event)))
+        )
 
     def news(self) -> list[LinkedIncident]:
         changes = self.engine.changes()
@@ -223,7 +215,7 @@ def test_a_watermark_that_goes_back_changes_nothing():
 
 
 def test_memory_is_not_let_go_before_the_changes_were_asked_for():
-    with pytest.raises(AssertionError, match="ask for the changes"):
+    with pytest.raises(AssertionError, match="before releasing memory"):
         linked().engine.release(ms(500))
 
 
@@ -410,7 +402,7 @@ def test_a_listing_is_kept_as_long_as_it_can_matter_and_then_makes_room():
     over_ms = ms(-60 + TTL + FREEZE + KEPT + 2)
     case.news()
     case.engine.release(over_ms)
-    with pytest.raises(InvalidRecord, match="3 listings"):
+    with pytest.raises(InvalidRecord, match="3 hits"):
         case.hit(2_000, hit_id="4")
     case.engine.release(over_ms + 1)
     assert case.outcome_of(structs.replace(HIT, hit_id="4"), HITS, 2_000) == "used"
@@ -452,7 +444,7 @@ def taken_over(said: LinkedIncident, judged_to: float, rules: JoinRules) -> Case
     """An engine with other rules, which begins from what was said and hears the topics again."""
     case = Case(rules)
     case.engine = Engine(SITE, rules, finalized_through_ms=ms(judged_to))
-    case.engine.restore(said, said_elsewhere=True)
+    case.engine.restore(said, under_other_digest=True)
     case.said = {said.incident_id: said}
     return case.shot().hit()
 

@@ -8,12 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streams.core.codec import decode
 from streams.core.events import (
-    ACTIONS,
-    HITS,
-    INPUTS,
-    READS,
-    SHOTS,
     Event,
     IncidentAction,
     InvalidRecord,
@@ -21,10 +17,10 @@ from streams.core.events import (
     ShotAlert,
     VehicleHit,
     canonical,
-    decode,
     event_time_ms,
     identity_of,
 )
+from streams.core.topics import ACTIONS, HITS, INPUTS, READS, SHOTS
 
 # The machine may be busy with other tests: how long one example takes says nothing.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from streams.core.events import ACTIONS, HITS, READS, SHOTS, InvalidRecord, Record
+from streams.core.events import InvalidRecord, Record
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
+from streams.core.topics import ACTIONS, HITS, READS, SHOTS
 
 AT_MS = 1_780_012_800_000
 RULES = JoinRules()
@@ -42,7 +43,12 @@ def refusal(topic: str, fields: dict[str, Any], stamp_ms: int = AT_MS, rules: Jo
 
 def test_what_is_admitted_keeps_its_place_in_the_log():
     admitted = admit(READS, READ, AT_MS + 5)
-    assert (admitted.topic, admitted.partition, admitted.offset, admitted.stamp_ms) == (READS, 3, 17, AT_MS + 5)
+    assert (admitted.topic, admitted.record.partition, admitted.record.offset, admitted.stamp_ms) == (
+        READS,
+        3,
+        17,
+        AT_MS + 5,
+    )
 
 
 @pytest.mark.parametrize(("topic", "fields"), [(HITS, HIT), (READS, READ)])

@@ -1,4 +1,4 @@
-"""Kansas City's activations: every row becomes an alert or is refused with its reason."""
+"""Kansas City's activations: every row becomes an alert or an invalid row with its reason."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from streams.importers.kansas_city import (
     COLUMNS,
-    Accounted,
     Activations,
     ActivationsError,
+    RowCounts,
     load_activations,
     read_activations,
 )
@@ -35,11 +35,11 @@ def at(*fields: int) -> int:
     return int(datetime(*fields, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type,misc]
 
 
-def refused_with(row: str) -> str:
+def invalid_reason(row: str) -> str:
     activations = read(row)
     assert activations.alerts == []
-    assert [refused.row for refused in activations.refused] == [2]
-    return activations.refused[0].reason
+    assert [invalid.row for invalid in activations.invalid_rows] == [2]
+    return activations.invalid_rows[0].reason
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def whole() -> Activations:
     return load_activations(WHOLE)
 
 
-def test_a_row_becomes_an_alert_as_on_the_wire() -> None:
+def test_a_row_becomes_an_alert_as_in_its_json() -> None:
     assert read(ROW).alerts == [
         {
             "alert_id": "816-1",
@@ -83,14 +83,14 @@ def test_alerts_are_sorted_by_time_and_then_id() -> None:
     assert [alert["alert_id"] for alert in read(*rows).alerts] == ["816-4", "816-3", "816-5"]
 
 
-def test_a_local_time_that_happens_twice_is_the_earlier_one_and_listed() -> None:
+def test_a_local_time_that_occurs_twice_is_the_earlier_one_and_listed() -> None:
     activations = read(ROW.replace("7/4/2020,21:05:09", "11/1/2020,1:22:13"))
     assert activations.alerts[0]["occurred_at_ms"] == at(2020, 11, 1, 6, 22, 13)
     assert activations.ambiguous_times == [2]
     assert activations.skipped_times == []
 
 
-def test_a_local_time_that_never_happens_comes_out_an_hour_later_and_is_listed() -> None:
+def test_a_local_time_that_does_not_occur_comes_out_an_hour_later_and_is_listed() -> None:
     activations = read(ROW.replace("7/4/2020,21:05:09", "3/8/2020,2:30:00"))
     assert activations.alerts[0]["occurred_at_ms"] == at(2020, 3, 8, 8, 30, 0)  # 3:30 in summer time
     assert activations.skipped_times == [2]
@@ -112,46 +112,46 @@ def test_a_row_with_an_empty_district_needs_no_repair() -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (ROW.replace("Single Gunshot", "Fireworks"), 'the type "Fireworks" is none of Single Gunshot'),
-        (ROW.replace("816-1,", ","), "the Respond ID is empty"),
-        (ROW.replace("7/4/2020", "2020-07-04"), '"2020-07-04 21:05:09" is no time such as'),
-        (ROW.replace("21:05:09", "21:05"), '"7/4/2020 21:05" is no time such as'),
-        (ROW.replace("7/4/2020", "2/30/2020"), '"2/30/2020 21:05:09" is no time of the calendar'),
-        (ROW.replace("21:05:09", "24:00:00"), "is no time of the calendar"),
-        (ROW.replace("7/4/2020", "1/1/0000"), "is no time of the calendar"),
-        (ROW.replace("39.062", "93.062"), "the latitude 93.062 is not in Kansas City, 38.6 to 39.6"),
-        (ROW.replace("-94.554", "94.554"), "the longitude 94.554 is not in Kansas City"),
-        (ROW.replace("39.062", "nan"), 'the latitude "nan" is no number of degrees'),
-        (ROW.replace("39.062", ""), 'the latitude "" is no number of degrees'),
-        (ROW.replace("-94.554", "٣٩"), 'the longitude "٣٩" is no number of degrees'),
-        ("Single Gunshot,816-1", "it has 2 cells where 8 belong"),
-        (ROW + ",x", "it has 9 cells where 8 belong"),
-        (ROW.replace(",39.062", ""), "it has 7 cells where 8 belong"),
-        (ROW.replace("KansasCityMO,East,", ""), "it has 6 cells where 8 belong"),
+        (ROW.replace("Single Gunshot", "Fireworks"), 'type "Fireworks": expected one of Single Gunshot'),
+        (ROW.replace("816-1,", ","), "Respond ID: empty"),
+        (ROW.replace("7/4/2020", "2020-07-04"), '"2020-07-04 21:05:09": expected a time such as'),
+        (ROW.replace("21:05:09", "21:05"), '"7/4/2020 21:05": expected a time such as'),
+        (ROW.replace("7/4/2020", "2/30/2020"), '"2/30/2020 21:05:09": not in the calendar'),
+        (ROW.replace("21:05:09", "24:00:00"), ": not in the calendar"),
+        (ROW.replace("7/4/2020", "1/1/0000"), ": not in the calendar"),
+        (ROW.replace("39.062", "93.062"), "latitude 93.062: not in Kansas City, 38.6 to 39.6"),
+        (ROW.replace("-94.554", "94.554"), "longitude 94.554: not in Kansas City"),
+        (ROW.replace("39.062", "nan"), 'latitude "nan": expected decimal degrees'),
+        (ROW.replace("39.062", ""), 'latitude "": expected decimal degrees'),
+        (ROW.replace("-94.554", "٣٩"), 'longitude "٣٩": expected decimal degrees'),
+        ("Single Gunshot,816-1", "2 cells: expected 8"),
+        (ROW + ",x", "9 cells: expected 8"),
+        (ROW.replace(",39.062", ""), "7 cells: expected 8"),
+        (ROW.replace("KansasCityMO,East,", ""), "6 cells: expected 8"),
     ],
 )
-def test_a_row_that_does_not_fit_is_refused_with_its_reason(row: str, reason: str) -> None:
-    assert reason in refused_with(row)
+def test_a_row_that_does_not_fit_is_invalid_with_a_reason(row: str, reason: str) -> None:
+    assert reason in invalid_reason(row)
 
 
-def test_a_repeated_id_is_refused_whether_or_not_it_says_the_same() -> None:
+def test_a_repeated_id_is_invalid_whatever_its_content() -> None:
     activations = read(ROW, ROW, ROW.replace("39.062", "39.063"))
     assert activations.imported == 1
-    assert [(refused.row, refused.reason) for refused in activations.refused] == [
-        (3, "it repeats the Respond ID 816-1 of row 2 and says the same"),
-        (4, "it repeats the Respond ID 816-1 of row 2 but says something else"),
+    assert [(invalid.row, invalid.reason) for invalid in activations.invalid_rows] == [
+        (3, "Respond ID 816-1: repeats row 2 with the same content"),
+        (4, "Respond ID 816-1: repeats row 2 with another content"),
     ]
 
 
-def test_a_refused_row_does_not_take_its_id() -> None:
+def test_an_invalid_row_does_not_use_up_its_id() -> None:
     activations = read(ROW.replace("39.062", "0.0"), ROW)
     assert [alert["lat"] for alert in activations.alerts] == [39.062]
 
 
-def test_empty_lines_are_no_rows_but_count_in_the_numbering() -> None:
+def test_empty_lines_are_not_rows_but_count_in_the_numbering() -> None:
     activations = read("", ROW, "", ROW.replace("816-1,", ","))
     assert activations.rows == 2
-    assert [refused.row for refused in activations.refused] == [5]
+    assert [invalid.row for invalid in activations.invalid_rows] == [5]
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read() -> None:
@@ -162,22 +162,24 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read() -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"", "are an empty file: expected CSV"),
-        (b"\x89PNG\r\n\x1a\n\xff", "are not readable as a table"),
-        (b'{"type": "FeatureCollection"}', 'begin with "{"type": "FeatureCollection"}": expected CSV'),
-        (b"a,b,c\n1,2,3\n", 'begin with "a, b, c"'),
-        (f"{HEADING}\n{'x' * 200_000}\n".encode(), "are not readable as a table"),
+        (b"", ": empty file: expected CSV"),
+        (b"\x89PNG\r\n\x1a\n\xff", ": not readable as a table"),
+        (b'{"type": "FeatureCollection"}', 'begins with "{"type": "FeatureCollection"}": expected CSV'),
+        (b"a,b,c\n1,2,3\n", 'begins with "a, b, c"'),
+        (f"{HEADING}\n{'x' * 200_000}\n".encode(), ": not readable as a table"),
     ],
 )
-def test_another_file_is_refused_in_a_sentence(raw: bytes, message: str) -> None:
-    with pytest.raises(ActivationsError) as refused:
+def test_another_file_is_an_error(raw: bytes, message: str) -> None:
+    with pytest.raises(ActivationsError) as raised:
         read_activations(raw)
-    assert message in str(refused.value)
-    assert str(refused.value).endswith("name that file.")
+    assert message in str(raised.value)
+    assert ": expected CSV in UTF-8 with the columns Type, " in str(raised.value)
 
 
-def test_a_missing_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ActivationsError, match=r"cannot be read \(No such file or directory\): check the path"):
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        ActivationsError, match=r"none.csv: cannot be read \(No such file or directory\); check the path"
+    ):
         load_activations(tmp_path / "none.csv")
 
 
@@ -194,23 +196,23 @@ CELLS = [
 
 
 @given(st.lists(st.tuples(*CELLS).map(list).flatmap(lambda cells: st.sampled_from([cells, cells[:-1], cells[1:]]))))
-def test_every_row_is_imported_or_refused_once(table: list[list[str]]) -> None:
+def test_every_row_is_imported_or_invalid_once(table: list[list[str]]) -> None:
     activations = read(*(",".join(cells) for cells in table))
-    assert activations.rows == len(table) == activations.imported + len(activations.refused)
-    counts = activations.accounted
-    assert counts.rows == counts.imported + counts.refused
-    refused = {row.row for row in activations.refused}
-    assert len(refused) == len(activations.refused)
-    remarked = {*activations.repaired, *activations.ambiguous_times, *activations.skipped_times}
-    assert remarked <= set(range(2, len(table) + 2)) - refused
+    assert activations.rows == len(table) == activations.imported + len(activations.invalid_rows)
+    counts = activations.row_counts
+    assert counts.rows == counts.imported + counts.invalid
+    invalid = {row.row for row in activations.invalid_rows}
+    assert len(invalid) == len(activations.invalid_rows)
+    noted = {*activations.repaired, *activations.ambiguous_times, *activations.skipped_times}
+    assert noted <= set(range(2, len(table) + 2)) - invalid
 
 
 # ---- the real table
 
 
 def test_each_of_the_real_rows_is_accounted_for(whole: Activations) -> None:
-    assert whole.accounted == Accounted(
-        rows=9_649, imported=9_649, refused=0, repaired=1, ambiguous_times=3, skipped_times=0
+    assert whole.row_counts == RowCounts(
+        rows=9_649, imported=9_649, invalid=0, repaired=1, ambiguous_times=3, skipped_times=0
     )
     assert len({alert["alert_id"] for alert in whole.alerts}) == 9_649
 
@@ -222,7 +224,7 @@ def test_the_real_row_with_shifted_columns_is_repaired(whole: Activations) -> No
     assert repaired["occurred_at_ms"] == at(2019, 1, 23, 0, 14, 41)
 
 
-def test_the_real_times_that_happened_twice_are_the_three_of_two_autumns(whole: Activations) -> None:
+def test_the_real_times_that_occur_twice_are_the_three_of_two_autumns(whole: Activations) -> None:
     assert whole.ambiguous_times == [6365, 8632, 8633]
 
 
@@ -234,14 +236,14 @@ def test_the_real_alerts_lie_in_kansas_citys_zones(whole: Activations) -> None:
 
 
 def test_the_report_can_be_printed_as_json(whole: Activations) -> None:
-    assert msgspec.json.decode(msgspec.json.encode(whole.accounted))["rows"] == 9_649
+    assert msgspec.json.decode(msgspec.json.encode(whole.row_counts))["rows"] == 9_649
 
 
 def test_the_sample_is_a_week_of_the_real_table() -> None:
     sample = resource_path("samples", "kansas-city-week.csv")
     activations = load_activations(sample)
-    assert activations.accounted == Accounted(
-        rows=64, imported=64, refused=0, repaired=0, ambiguous_times=0, skipped_times=0
+    assert activations.row_counts == RowCounts(
+        rows=64, imported=64, invalid=0, repaired=0, ambiguous_times=0, skipped_times=0
     )
     times = [alert["occurred_at_ms"] for alert in activations.alerts]
     assert at(2020, 10, 5, 5, 0, 0) <= min(times) <= max(times) < at(2020, 10, 12, 5, 0, 0)  # type: ignore[type-var,operator]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streams.core.errors import RampwatchError
-from streams.core.events import COUNTED, DEAD_LETTERS, INCIDENTS, INPUTS
+from streams.core.topics import COUNTED, DEAD_LETTERS, INCIDENTS, INPUTS
 from streams.kafka.acls import rights, rows, script, user_of
 from streams.settings import Settings
 
@@ -74,8 +74,8 @@ def test_the_script_calls_the_tool_with_the_broker_and_the_rights(tmp_path: Path
     subprocess.run(["sh", file], env=environment, check=True, timeout=60)
     begins = "--bootstrap-server|kafka:9093|--command-config|a file.properties|--add|--allow-principal|User:it's|"
     assert told.read_text("utf-8").splitlines() == [
-        f"{begins}--operation|Read|--topic|p-linked-incidents|--topic|p-spike-counters|--topic|p-spike-alerts|",
         f"{begins}--operation|Write|--topic|p-incident-actions|",
+        f"{begins}--operation|Read|--topic|p-linked-incidents|--topic|p-spike-counters|--topic|p-spike-alerts|",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What may not be used is named as far as the client knows it."""
+"""An access error names the resource as far as the client knows it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 
-from streams.kafka.connection import DENIED, denied
+from streams.kafka.connection import ACCESS_ERRORS, access_error_message
 from streams.settings import Settings
 
 SETTINGS = Settings(broker="kafka:9092", security_protocol="SASL_SSL", sasl_username="a")
 
 
 @pytest.mark.parametrize(
-    ("error", "named"),
+    ("error", "resource"),
     [
-        (TopicAuthorizationFailedError("reads"), "a topic reads as"),
-        (TopicAuthorizationFailedError({"reads", "hits"}), "a topic hits, reads as"),
-        (TopicAuthorizationFailedError(TopicPartition("reads", 3)), "a topic reads as"),
-        (TopicAuthorizationFailedError(), "a topic as"),
-        (TopicAuthorizationFailedError(None), "a topic as"),
-        (GroupAuthorizationFailedError("g"), "the consumer group g as"),
+        (TopicAuthorizationFailedError("reads"), "topic reads"),
+        (TopicAuthorizationFailedError({"reads", "hits"}), "topic hits, reads"),
+        (TopicAuthorizationFailedError(TopicPartition("reads", 3)), "topic reads"),
+        (TopicAuthorizationFailedError(), "topic"),
+        (TopicAuthorizationFailedError(None), "topic"),
+        (GroupAuthorizationFailedError("g"), "consumer group g"),
     ],
 )
-def test_whatever_the_client_tells_of_a_refusal_becomes_one_sentence(error, named):
-    assert denied(SETTINGS, error) == (
-        f"kafka:9092: user a may not use {named} this needs; give it the rights that rampwatch acls lists"
+def test_an_access_error_becomes_one_sentence_whatever_it_holds(error, resource):
+    assert access_error_message(SETTINGS, error) == (
+        f"kafka:9092: user a lacks a right to the {resource}; grant the rights that rampwatch acls lists"
     )
 
 
-@pytest.mark.parametrize("kind", DENIED)
-def test_every_kind_of_refusal_has_its_sentence(kind):
-    assert denied(SETTINGS, kind()).startswith("kafka:9092: user a may not use ")
+@pytest.mark.parametrize("kind", ACCESS_ERRORS)
+def test_every_kind_of_access_error_has_a_message(kind):
+    assert access_error_message(SETTINGS, kind()).startswith("kafka:9092: user a lacks a right to the ")

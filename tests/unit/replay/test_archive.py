@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.events import ACTIONS, HITS, READS, SHOTS, Record
+from streams.core.events import Record
 from streams.core.plates import plate_key
+from streams.core.topics import ACTIONS, HITS, READS, SHOTS
 from streams.kafka.partitioner import partition_of
 from streams.replay.archive import (
     ArchiveError,
@@ -125,7 +126,7 @@ def test_a_line_that_is_none_keeps_its_own_bytes(tmp_path, line):
 
 
 def test_a_folder_without_an_archive_is_told(tmp_path):
-    with pytest.raises(ArchiveError, match=r"no archive; it holds none of shot-spotter-alerts\.jsonl"):
+    with pytest.raises(ArchiveError, match=r"not an archive; it contains none of shot-spotter-alerts\.jsonl"):
         read_archive(tmp_path, 1)
     with pytest.raises(ArchiveError, match="no such folder"):
         read_archive(tmp_path / "gone", 1)

@@ -78,7 +78,7 @@ def test_dead_letters_are_compared_by_their_bytes(tmp_path):
 
 
 def test_a_folder_that_is_no_archive_of_outcomes_is_told(tmp_path):
-    with pytest.raises(ArchiveError, match=r"holds no linked-incidents\.jsonl"):
+    with pytest.raises(ArchiveError, match=r"contains no linked-incidents\.jsonl"):
         differences(tmp_path, tmp_path)
 
 
@@ -87,7 +87,7 @@ def test_a_line_without_a_key_is_told_with_its_number(tmp_path, line):
     folder = archive(tmp_path / "one", ("x", INCIDENT))
     file = folder / "linked-incidents.jsonl"
     file.write_text(file.read_text() + line + "\n")
-    with pytest.raises(ArchiveError, match="line 2 is no record with a key"):
+    with pytest.raises(ArchiveError, match="line 2 is not a record with a key"):
         differences(folder, folder)
 
 
@@ -146,5 +146,5 @@ def test_an_archive_from_before_there_were_counters_is_compared_by_the_rest(tmp_
     for topic in ("tallies", "spike-counters", "spike-alerts"):
         (old / f"{topic}.jsonl").unlink()
     assert differences(with_spikes(tmp_path / "one"), old) == []
-    with pytest.raises(ArchiveError, match="holds no tallies"):
+    with pytest.raises(ArchiveError, match="contains no tallies"):
         differences(old, with_spikes(tmp_path / "two"))

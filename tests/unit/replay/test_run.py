@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streams.core.digest import answers_digest
-from streams.core.events import HITS, READS, SHOTS, Record
+from streams.core.digest import results_digest
+from streams.core.events import Record
 from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
+from streams.core.topics import HITS, READS, SHOTS
 from streams.kafka.partitioner import partition_of
 from streams.replay.archive import ArchiveError
-from streams.replay.run import CounterOptions, Fold, replay
+from streams.replay.run import CounterOptions, new_pipeline, replay
 from streams.resources.calibration import load_calibration
 
 AT_MS = 1_780_000_000_000
@@ -57,7 +59,7 @@ def test_every_revision_is_written_with_its_stamp_key_digest_and_partition(tmp_p
     for line in incidents:
         assert line["key"] == line["value"]["incident_id"]
         assert line["partition"] == partition_of("51M801", 12)
-        assert line["headers"] == {"rampwatch-digest": answers_digest(SITE, RULES, load_calibration())}
+        assert line["headers"] == {"rampwatch-digest": results_digest(SITE, RULES, load_calibration())}
     assert dead == []
 
 
@@ -85,7 +87,7 @@ def test_a_record_that_cannot_be_used_is_written_as_it_came_with_the_reason(
     assert outcomes[topic][outcome] == 1
     headers = dict(dead["headers"])
     assert headers.pop("rampwatch-detail")
-    assert headers.pop("rampwatch-digest") == answers_digest(SITE, RULES, load_calibration())
+    assert headers.pop("rampwatch-digest") == results_digest(SITE, RULES, load_calibration())
     assert headers == {
         "rampwatch-topic": topic,
         "rampwatch-partition": "2",
@@ -98,12 +100,16 @@ def test_a_record_that_cannot_be_used_is_written_as_it_came_with_the_reason(
 
 
 def test_consumed_is_the_sum_of_the_outcomes_at_all_times():
-    fold = Fold(SITE, RULES)
+    pipeline, outcomes = new_pipeline(SITE, RULES), Counter()
     records = [*ALL, record(READS, b"x", 3), record(READS, READ, 4), record(HITS, {**HIT, "revision": 1}, 5)]
     for n, each in enumerate(records, 1):
-        fold.apply(each)
-        assert sum(sum(counts.values()) for counts in fold.outcomes.values()) == n
-    assert fold.outcomes[READS] == {"used": 1, "dead": 1, "duplicate": 1}
+        outcomes += pipeline.apply(each).outcomes
+        assert outcomes.total() == n
+    assert {outcome: n for (topic, outcome), n in outcomes.items() if topic == READS} == {
+        "used": 1,
+        "dead": 1,
+        "duplicate": 1,
+    }
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from streams.core.digest import answers_digest
+from streams.core.digest import results_digest
 from streams.core.engine import Engine
 from streams.core.events import Sighting, VehicleHit
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration, Score, score
-from streams.replay.run import Fold
+from streams.replay.run import new_pipeline
 from streams.resources.calibration import FILE, CalibrationError, load_calibration, read_calibration
 from streams.resources.paths import resource_path
 from streams.resources.sites import load_site
@@ -95,12 +95,14 @@ def test_the_shipped_calibration_says_what_it_rests_on():
 def test_a_broken_file_is_refused_in_a_sentence(tmp_path, content):
     path = tmp_path / "score.json"
     path.write_bytes(content)
-    with pytest.raises(CalibrationError, match=r"score\.json cannot be used .*: install rampwatch again, or write one"):
+    with pytest.raises(
+        CalibrationError, match=r"score\.json: this calibration cannot be used .*; reinstall rampwatch, or write one"
+    ):
         read_calibration(path)
 
 
 def test_a_missing_file_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(CalibrationError, match=r"none\.json cannot be read .*No such file"):
+    with pytest.raises(CalibrationError, match=r"none\.json: this calibration cannot be read .*No such file"):
         read_calibration(tmp_path / "none.json")
 
 
@@ -133,16 +135,16 @@ def test_a_calibration_with_a_name_that_nobody_knows_is_refused(tmp_path):
 
 def test_the_digest_of_answers_tells_calibrations_apart():
     site = load_site("hartford")
-    assert answers_digest(site, RULES, SHIPPED) != answers_digest(site, RULES, DEFAULT)
-    assert answers_digest(site, RULES, SHIPPED) == answers_digest(site, RULES, structs.replace(SHIPPED))
+    assert results_digest(site, RULES, SHIPPED) != results_digest(site, RULES, DEFAULT)
+    assert results_digest(site, RULES, SHIPPED) == results_digest(site, RULES, structs.replace(SHIPPED))
 
 
 def test_a_fold_scores_with_the_shipped_calibration_unless_told_otherwise():
     site = load_site("hartford")
-    shipped_fold, other = Fold(site, RULES), Fold(site, RULES, DEFAULT)
-    assert isinstance(shipped_fold._engine, Engine)
-    assert shipped_fold._engine._reporter._calibration == SHIPPED
-    assert other._engine._reporter._calibration == DEFAULT
+    shipped, other = new_pipeline(site, RULES), new_pipeline(site, RULES, DEFAULT)
+    assert isinstance(shipped._engine, Engine)
+    assert shipped._engine._builder._calibration == SHIPPED
+    assert other._engine._builder._calibration == DEFAULT
 
 
 # --- common sense, under the shipped numbers ---

@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.core.events import HITS, READS, SHOTS, Event, PlateRead, ShotAlert, VehicleHit, decode, identity_of
+from streams.core.codec import decode
+from streams.core.events import Event, PlateRead, ShotAlert, VehicleHit, identity_of
 from streams.core.linking import is_evidence
 from streams.core.plates import differences, plate_key
 from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
+from streams.core.topics import HITS, READS, SHOTS
 from streams.resources.sites import load_site
 from streams.simulate.city import City, SimulatedRecord, simulate
 from streams.simulate.plan import FAULTS, CityPlan
@@ -390,7 +392,7 @@ def test_plates_are_from_the_sites_state_or_its_neighbours() -> None:
 
 def test_an_unknown_home_is_refused_unless_the_plan_names_one() -> None:
     bare = Site("bare", "Europe/Paris", {"R-1": Ramp("R-1", "A1", "1", "on", 48.9, 2.3)})
-    with pytest.raises(ValueError, match="time zone Europe/Paris: set the plan's region"):
+    with pytest.raises(ValueError, match="Europe/Paris: has no known home region; set the plan's region"):
         simulate(bare, FAULTLESS)
     named = simulate(bare, msgspec.structs.replace(FAULTLESS, region="US-NH", duration_ms=HOUR_MS))
     assert {read["region"] for read in values(named, READS)} == {"US-NH"}

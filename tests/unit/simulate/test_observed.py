@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.make_observed import followers, quantiles, theft_windows_min
-from streams.simulate.observed import FOLLOWING_M, FOLLOWING_S, FOLLOWING_SHARE, THEFT_WINDOW_MIN, drawn
+from streams.simulate.observed import FOLLOWING_M, FOLLOWING_S, FOLLOWING_SHARE, THEFT_WINDOW_MIN, sample_quantiles
 from tests.paths import SHARED
 
 SHARED_DATA = SHARED / "data"
@@ -33,7 +33,7 @@ def test_shots_follow_each_other_as_in_the_real_records():
 
 def test_draws_have_the_quantiles_they_are_drawn_from():
     rng = random.Random(1)
-    values = sorted(drawn((0, 10, 100), rng) for _ in range(10_000))
+    values = sorted(sample_quantiles((0, 10, 100), rng) for _ in range(10_000))
     assert values[0] >= 0
     assert values[-1] <= 100
     assert values[5_000] == pytest.approx(10, abs=0.5)
@@ -42,7 +42,7 @@ def test_draws_have_the_quantiles_they_are_drawn_from():
 
 def test_beyond_the_last_quantile_the_last_is_drawn():
     rng = random.Random(1)
-    values = [drawn((0, 10), rng, 0.5) for _ in range(10_000)]
+    values = [sample_quantiles((0, 10), rng, 0.5) for _ in range(10_000)]
     assert sum(value == 10 for value in values) / len(values) == pytest.approx(0.5, abs=0.02)
 
 

@@ -1,4 +1,4 @@
-"""What a library says again and again is let through once in a while."""
+"""Repeated log messages of a library pass once in a while."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import logging
 from streams.worker.log_throttle import EVERY_S, LogThrottle
 
 
-def through(repeats: LogThrottle, name: str, text: str, *args: object) -> str | None:
+def passed(throttle: LogThrottle, name: str, text: str, *args: object) -> str | None:
     record = logging.LogRecord(name, logging.ERROR, __file__, 1, text, args, None)
-    return record.getMessage() if repeats.filter(record) else None
+    return record.getMessage() if throttle.filter(record) else None
 
 
-def test_what_is_said_again_is_held_back_for_a_while_and_counted():
+def test_repeats_are_suppressed_for_a_while_and_counted():
     now_s = 0.0
-    repeats = LogThrottle("library", lambda: now_s)
-    assert through(repeats, "library.part", "away: %s", 1) == "away: 1"
-    assert [through(repeats, "library.part", "away: %s", 1) for _ in range(3)] == [None] * 3
-    assert through(repeats, "library", "away: %s", 2) == "away: 2"
+    throttle = LogThrottle("library", lambda: now_s)
+    assert passed(throttle, "library.part", "away: %s", 1) == "away: 1"
+    assert [passed(throttle, "library.part", "away: %s", 1) for _ in range(3)] == [None] * 3
+    assert passed(throttle, "library", "away: %s", 2) == "away: 2"
     now_s = EVERY_S
-    assert through(repeats, "library.part", "away: %s", 1) == "away: 1 (and 3 times more since 10 s ago)"
-    assert through(repeats, "library.part", "away: %s", 1) is None
+    assert passed(throttle, "library.part", "away: %s", 1) == "away: 1 (repeats suppressed in the last 10 s: 3)"
+    assert passed(throttle, "library.part", "away: %s", 1) is None
     now_s *= 2
-    assert through(repeats, "library", "away: %s", 2) == "away: 2"
+    assert passed(throttle, "library", "away: %s", 2) == "away: 2"
 
 
-def test_what_others_say_is_never_held_back():
-    repeats = LogThrottle("library", lambda: 0.0)
-    assert [through(repeats, "librarylike", "again"), through(repeats, "ours", "again")] == ["again"] * 2
-    assert [through(repeats, "ours", "again")] == ["again"]
+def test_messages_of_other_loggers_always_pass():
+    throttle = LogThrottle("library", lambda: 0.0)
+    assert [passed(throttle, "librarylike", "again"), passed(throttle, "ours", "again")] == ["again"] * 2
+    assert [passed(throttle, "ours", "again")] == ["again"]
 
 
 def test_memory_is_bounded():
-    repeats = LogThrottle("library", lambda: 0.0)
+    throttle = LogThrottle("library", lambda: 0.0)
     for n in range(5_000):
-        assert through(repeats, "library", "%d", n) == str(n)
-    assert len(repeats._said) <= 1_000
+        assert passed(throttle, "library", "%d", n) == str(n)
+    assert len(throttle._messages) <= 1_000

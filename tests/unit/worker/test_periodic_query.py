@@ -1,4 +1,4 @@
-"""A question that is asked in the background, one at a time."""
+"""A query that runs in the background, one at a time."""
 
 from __future__ import annotations
 
@@ -9,60 +9,60 @@ import pytest
 from streams.worker.periodic_query import PeriodicQuery
 
 
-async def test_nobody_waits_for_an_answer_and_the_next_question_waits_for_it() -> None:
-    asked, may_answer = 0, asyncio.Event()
+async def test_poll_does_not_wait_and_the_next_query_starts_after_the_response() -> None:
+    started, may_respond = 0, asyncio.Event()
 
-    async def ask() -> int:
-        nonlocal asked
-        asked += 1
-        await may_answer.wait()
-        return asked
+    async def query() -> int:
+        nonlocal started
+        started += 1
+        await may_respond.wait()
+        return started
 
-    asking = PeriodicQuery(ask, every_s=0)
-    assert [asking.answer() for _ in range(3)] == [None, None, None]
+    periodic = PeriodicQuery(query, every_s=0)
+    assert [periodic.poll() for _ in range(3)] == [None, None, None]
     await asyncio.sleep(0)
-    assert asked == 1
-    may_answer.set()
+    assert started == 1
+    may_respond.set()
     await asyncio.sleep(0)
-    assert asking.answer() == 1
-    assert asking.answer() is None
+    assert periodic.poll() == 1
+    assert periodic.poll() is None
     await asyncio.sleep(0)
-    assert asked == 2
+    assert started == 2
 
 
-async def test_a_question_that_fails_says_so_once_and_is_asked_again() -> None:
-    answers = iter([OSError("away"), None])
+async def test_a_failed_query_raises_once_and_is_retried() -> None:
+    outcomes = iter([OSError("away"), None])
 
-    async def ask() -> str:
-        error = next(answers)
+    async def query() -> str:
+        error = next(outcomes)
         if error:
             raise error
         return "there"
 
-    asking = PeriodicQuery(ask, every_s=0)
-    assert asking.answer() is None
+    periodic = PeriodicQuery(query, every_s=0)
+    assert periodic.poll() is None
     await asyncio.sleep(0)
     with pytest.raises(OSError, match="away"):
-        asking.answer()
-    assert asking.answer() is None
+        periodic.poll()
+    assert periodic.poll() is None
     await asyncio.sleep(0)
-    assert asking.answer() == "there"
+    assert periodic.poll() == "there"
 
 
-async def test_it_is_asked_no_more_often_than_told() -> None:
-    async def ask() -> str:
+async def test_queries_keep_their_interval() -> None:
+    async def query() -> str:
         return "there"
 
-    asking = PeriodicQuery(ask, every_s=3600)
-    asking.answer()
+    periodic = PeriodicQuery(query, every_s=3600)
+    periodic.poll()
     await asyncio.sleep(0)
-    assert asking.answer() == "there"
-    assert asking.answer() is None
+    assert periodic.poll() == "there"
+    assert periodic.poll() is None
     await asyncio.sleep(0)
-    assert asking.answer() is None
+    assert periodic.poll() is None
 
 
-async def test_who_stops_waits_for_no_answer_and_hears_of_no_failure() -> None:
+async def test_stop_neither_waits_for_the_response_nor_raises() -> None:
     async def hang() -> str:
         await asyncio.Event().wait()
         return "never"
@@ -70,8 +70,8 @@ async def test_who_stops_waits_for_no_answer_and_hears_of_no_failure() -> None:
     async def fail() -> str:
         raise OSError("away")
 
-    for ask in (hang, fail):
-        asking = PeriodicQuery(ask, every_s=0)
-        asking.answer()
+    for query in (hang, fail):
+        periodic = PeriodicQuery(query, every_s=0)
+        periodic.poll()
         await asyncio.sleep(0)
-        await asking.stop()
+        await periodic.stop()

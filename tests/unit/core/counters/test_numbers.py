@@ -1,4 +1,4 @@
-"""The counters' arithmetic against values made by other programs (R's surveillance and poisson.test, scipy)."""
+"""The counters' arithmetic against values computed by other programs (R's surveillance and poisson.test, scipy)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def counts_of(series: str) -> np.ndarray:
 # --- two counts
 
 
-def told(row: dict[str, str], name: str) -> float:
+def number(row: dict[str, str], name: str) -> float:
     return float(row[name].replace("NA", "nan").replace("NaN", "nan").replace("Inf", "inf"))
 
 
@@ -46,16 +46,16 @@ def test_two_counts_compare_as_in_r_and_scipy():
         if a + b == 0:
             assert found.p_value is None
             continue
-        assert found.p_value == pytest.approx(told(in_python, "p_greater_midp"), **TO_1E9)
+        assert found.p_value == pytest.approx(number(in_python, "p_greater_midp"), **TO_1E9)
         if b == 0:
             assert (found.rate_ratio, found.low, found.high) == (None, None, None)
             continue
         compared += 1
-        assert found.rate_ratio == pytest.approx(told(in_r, "R_rate_ratio"), **TO_1E9)
+        assert found.rate_ratio == pytest.approx(number(in_r, "R_rate_ratio"), **TO_1E9)
         for low, high in ((in_r, "R_ci95"), (in_python, "rr_ci95")):
             exact = "" if high == "R_ci95" else "_exact"
-            assert found.low == pytest.approx(told(low, f"{high}_low{exact}"), **TO_1E9)
-            assert found.high == pytest.approx(told(low, f"{high}_high{exact}"), **TO_1E9)
+            assert found.low == pytest.approx(number(low, f"{high}_low{exact}"), **TO_1E9)
+            assert found.high == pytest.approx(number(low, f"{high}_high{exact}"), **TO_1E9)
     assert compared > 25
 
 
@@ -88,14 +88,14 @@ def test_ears_is_that_of_the_textbook(method, series):
         if setting not in found:
             found[setting] = function(counts, *setting)
         statistic = found[setting][int(row["t"]) - 1]
-        assert statistic == pytest.approx(told(row, "stat_textbook"), nan_ok=True, **TO_1E9)
+        assert statistic == pytest.approx(number(row, "stat_textbook"), nan_ok=True, **TO_1E9)
         assert statistic > alarm if row["alarm_textbook"] == "1" else not statistic > alarm
     assert len(found) == 6
     infinite = sum(row["stat_textbook"] == "Inf" for row in rows)
     assert infinite == {"C1": 36, "C2": 27, "C3": 14}[method] * (series == "zone")
 
 
-def test_above_days_that_were_all_alike_any_count_is_an_alarm_of_ears():
+def test_above_a_baseline_without_variation_any_higher_count_is_an_alarm_of_ears():
     alike = np.array([1.0] * 9 + [2.0, 1.0, 0.0])
     assert list(ears.c1(alike, 7, 0.0)[7:10]) == pytest.approx([np.nan, np.nan, np.inf], nan_ok=True)
     assert list(ears.c2(alike, 7, 0.0)[9:]) == pytest.approx([np.inf, np.nan, -np.inf], nan_ok=True)
@@ -103,7 +103,7 @@ def test_above_days_that_were_all_alike_any_count_is_an_alarm_of_ears():
     assert ears.c1(alike, 7)[9] == 1.0
 
 
-def test_ears_says_nothing_of_the_first_days():
+def test_ears_has_no_value_on_the_first_days():
     assert np.isnan(ears.c2(np.ones(30))).all()
     assert list(np.isnan(ears.c2(np.ones(31)))) == [True] * 30 + [False]
     assert np.isnan(ears.c3(np.ones(3))).all()
@@ -162,14 +162,14 @@ def every_hour(zone: str) -> Iterator[tuple[int, int | None, LocalDays]]:
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "America/Havana", "Asia/Beirut", "Australia/Lord_Howe"])
-def test_a_time_lies_in_the_day_that_has_begun_last(zone):
+def test_a_time_lies_in_the_day_that_began_last(zone):
     for at_ms, day, days in every_hour(zone):
         assert day is not None
         assert days.begin_ms(day) <= at_ms < days.begin_ms(day + 1)
 
 
 @pytest.mark.parametrize("at_ms", [-1, -(2**53), 2**53, 253_370_764_800_000])
-def test_what_no_calendar_holds_is_on_no_day(at_ms):
+def test_a_time_outside_the_calendar_is_on_no_day(at_ms):
     assert LocalDays("America/New_York").day_of(at_ms) is None
 
 

@@ -1,0 +1,64 @@
+"""The two lanes of the tests: the same code with different numbers. All the numbers are here.
+
+``make test`` uses `QUICK`, which must hold for every change and ends within minutes. ``make soak``
+sets SOAK=1 and uses `SOAK`, which takes hours. tests/README.md explains both.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Lane:
+    """How much of each kind of test runs."""
+
+    replayed_worlds: int
+    """Seeded worlds through the replay, compared with the oracle."""
+    recovery_worlds: int
+    """Seeded worlds for each kind of failure in the simulation of recovery."""
+    rebuilt_worlds: int
+    """Seeded worlds in which rebuilt engines are compared with engines that never stopped."""
+    convergence_examples: int
+    """Hypothesis examples of each law of convergence."""
+    admission_examples: int
+    """Hypothesis examples of each law of admission and of batches."""
+    counter_examples: int
+    """Hypothesis examples of the laws of the counters; the slowest of them take a third of it."""
+    contract_seeds: tuple[int, ...]
+    """Small worlds that go through the replay, one worker and three workers."""
+    kill_points: tuple[float, ...]
+    """How far into an evening its worker is killed, as a share of the records."""
+    shuffles: int
+    """Shuffled histories in the measurement of false alarms."""
+    chaos_faults: int
+    """Faults in a chaos run."""
+
+
+QUICK = Lane(
+    replayed_worlds=400,
+    recovery_worlds=120,
+    rebuilt_worlds=90,
+    convergence_examples=80,
+    admission_examples=400,
+    counter_examples=60,
+    contract_seeds=(3, 57),
+    kill_points=(0.5,),
+    shuffles=20,
+    chaos_faults=5,
+)
+SOAK = Lane(
+    replayed_worlds=5_000,
+    recovery_worlds=3_000,
+    rebuilt_worlds=1_000,
+    convergence_examples=2_000,
+    admission_examples=20_000,
+    counter_examples=1_000,
+    contract_seeds=(3, 57, 101, 202, 303),
+    kill_points=(0.2, 0.5, 0.8),
+    shuffles=200,
+    chaos_faults=50,
+)
+IS_SOAK = os.environ.get("SOAK") == "1"
+LANE = SOAK if IS_SOAK else QUICK
