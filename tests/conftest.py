@@ -1,11 +1,21 @@
-"""What every test run ends with: a loud word where real Kafka was not tested."""
+"""Settings of every test run."""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 
 
+def pytest_configure() -> None:
+    # A shell starts background jobs with SIGINT ignored, and every process that tests start would
+    # inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print a conspicuous note if real Kafka was not tested."""
     skipped = [report for report in terminalreporter.getreports("skipped") if "NO KAFKA" in str(report.longrepr)]
     if skipped:
         terminalreporter.section("KAFKA WAS NOT TESTED", sep="!", red=True, bold=True)

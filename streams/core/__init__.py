@@ -1,1 +1,4 @@
-"""The pure core: events in, outcomes out. It knows no Kafka, clock, randomness, environment or logging."""
+"""The pure core: events in, outcomes out.
+
+It knows no Kafka, clock, randomness, environment or logging.
+"""

@@ -19,14 +19,14 @@ CAUTION: Final = (
     "agency, before acting."
 )
 
-_WHOLE: Final = 2**53
+_INTEGER_MAX: Final = 2**53
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=500)]
-Whole = Annotated[int, Meta(ge=-_WHOLE, le=_WHOLE)]
-Millis = Annotated[int, Meta(ge=-_WHOLE, le=_WHOLE, description="milliseconds since the Unix epoch, UTC")]
-Revision = Annotated[int, Meta(ge=0, le=_WHOLE)]
-Metres = Annotated[int, Meta(ge=0, le=_WHOLE)]
+Integer = Annotated[int, Meta(ge=-_INTEGER_MAX, le=_INTEGER_MAX)]
+Millis = Annotated[int, Meta(ge=-_INTEGER_MAX, le=_INTEGER_MAX, description="milliseconds since the Unix epoch, UTC")]
+Revision = Annotated[int, Meta(ge=0, le=_INTEGER_MAX)]
+Metres = Annotated[int, Meta(ge=0, le=_INTEGER_MAX)]
 Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -44,7 +44,7 @@ class ShotAlert(Struct, frozen=True, gc=False):
     revision: Revision = 0
     status: Literal["unreviewed", "confirmed", "dismissed"] = "unreviewed"
     uncertainty_m: Metres = 25
-    rounds: Whole | None = None
+    rounds: Integer | None = None
     source: Text | None = None
 
 
@@ -63,7 +63,7 @@ class VehicleHit(Struct, frozen=True, gc=False):
     model: Text | None = None
     colour: Text | None = None
     style: Text | None = None
-    year: Whole | None = None
+    year: Integer | None = None
     ori: Text | None = None
     oca: Text | None = None
     list_updated_at_ms: Millis | None = None
@@ -172,7 +172,7 @@ class LinkedIncident(Struct, frozen=True, gc=False):
     """A shot and a stolen vehicle that plate reads link: the whole current state."""
 
     incident_id: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-    revision: Annotated[int, Meta(ge=1, le=_WHOLE)]
+    revision: Annotated[int, Meta(ge=1, le=_INTEGER_MAX)]
     status: Literal["open", "retracted"]
     shot: LinkedShot
     vehicle: LinkedVehicle
@@ -185,9 +185,7 @@ class LinkedIncident(Struct, frozen=True, gc=False):
     warnings: list[WarningCode]
     zone_id: Id
     review: list[ReviewedAction]
-    frozen_at_ms: Annotated[
-        int, Meta(description="milliseconds since the Unix epoch, UTC; no change after this")
-    ]
+    frozen_at_ms: Annotated[int, Meta(description="milliseconds since the Unix epoch, UTC; no change after this")]
     caution: str
 
 

@@ -148,7 +148,7 @@ def rests_on_same_facts(incident: LinkedIncident, published: LinkedIncident, fin
     return all((r.read_id, r.captured_at_ms) in known or r.stamp_ms < finalized_through_ms for r in reads)
 
 
-# ---------------------------------------------------------------------- the facts of a published incident
+# ------------------------------------------------------------------ facts of a published incident
 
 RENAMED_IN_SIGHTING: Final = {"plate": "plate_as_read"}
 """Fields of a read that a sighting has under another name."""

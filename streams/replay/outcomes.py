@@ -56,9 +56,7 @@ class OutcomeWriter:
             self._write(DEAD_LETTERS, 0, stamp_ms, dead.key, headers, dead.record.value or b"")
         for incident in effects.incidents:
             partition = partition_of(plate_key(incident.vehicle.plate), self._partitions)
-            self._write(
-                INCIDENTS, partition, stamp_ms, incident.incident_id, self._headers, ENCODER.encode(incident)
-            )
+            self._write(INCIDENTS, partition, stamp_ms, incident.incident_id, self._headers, ENCODER.encode(incident))
         for tally in effects.tallies:
             self._write(TALLIES, 0, stamp_ms, tally_key(tally), self._headers, ENCODER.encode(tally))
 
@@ -84,5 +82,3 @@ class OutcomeWriter:
         self._offsets[topic, partition] += 1
         line = line_with(value, partition=partition, offset=offset, timestamp_ms=stamp_ms, key=key, headers=headers)
         self._files[topic].write(line + b"\n")
-
-

@@ -56,7 +56,9 @@ class ForwardedCopies:
 
     def __init__(self, records: Sequence[Record], partitions: int) -> None:
         self._partitions = partitions
-        self._copies = {(record.topic, record.forwarded_from): record.value for record in records if record.forwarded_from}
+        self._copies = {
+            (record.topic, record.forwarded_from): record.value for record in records if record.forwarded_from
+        }
 
     def home_of(self, record: Record, plate_key: str) -> int:
         """Return another partition than the record's own if its copy is to be joined instead."""
@@ -88,7 +90,7 @@ def replay(
     out: Path,
     partitions: int,
     progress: Progress,
-    counting: CounterOptions = CounterOptions(),  # noqa: B008 - it is frozen
+    options: CounterOptions = CounterOptions(),  # noqa: B008 - it is frozen
 ) -> Outcomes:
     """Replay records, given in the order of their stamps, into an archive at ``out``.
 
@@ -98,7 +100,7 @@ def replay(
     """
     calibration = load_calibration()
     pipeline = new_pipeline(site, rules, calibration, ForwardedCopies(records, partitions))
-    counters = CounterEngine(site, counting.rules)
+    counters = CounterEngine(site, options.rules)
     outcomes: Outcomes = {topic: Counter() for topic in INPUTS}
     with OutcomeWriter(out, results_digest(site, rules, calibration), partitions) as writer:
         for n, record in enumerate(records):
@@ -110,7 +112,7 @@ def replay(
             writer.write(effects, record.stamp_ms)
             if n % _REPORT_EVERY == 0:
                 progress(n)
-        as_of_ms = pipeline.last_event_ms + 1 if counting.as_of_ms is None else counting.as_of_ms
+        as_of_ms = pipeline.last_event_ms + 1 if options.as_of_ms is None else options.as_of_ms
         if as_of_ms > NEVER + 1:
             counters.advance(as_of_ms)
             writer.spikes(counters.changes(include_unchanged=True), counters.as_of_ms)

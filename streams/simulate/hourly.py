@@ -23,7 +23,7 @@ JOYRIDING: Final = (95, 90, 80, 65, 50, 40, 35, 35, 40, 45, 50, 50, 55, 55, 60, 
 def random_times(
     site: Site, plan: CityPlan, count: int, hourly_weights: Sequence[int], rng: random.Random
 ) -> list[int]:
-    """Return ``count`` sorted times within the plan; the weights apply to hours of the local day."""
+    """Return ``count`` sorted times within the plan; the weights are per hour of the local day."""
     return random_times_between(site, plan.begin_ms, plan.end_ms, count, hourly_weights, rng)
 
 

@@ -120,8 +120,8 @@ def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -
 def default_scenario(site: Site, seed: int, shots: Path | None) -> Scenario:
     """Return the scenario of the demo.
 
-    It is around the shots of a file, if one is given. Otherwise it is a week of real shots for Kansas
-    City, and a simulated evening for any other site.
+    If a file of shots is given, the scenario is around these. Otherwise it is a week of real shots
+    for Kansas City, and a simulated evening for any other site.
     """
     if shots is not None:
         return around_shots(site, shots, seed)

@@ -75,7 +75,7 @@ def given_shots(plan: CityPlan, shots: Sequence[Mapping[str, Any]]) -> Alerts:
 
 
 def simulated_shots(site: Site, plan: CityPlan) -> Alerts:
-    """Return the number of alerts in the plan, some close to another one as in real records."""
+    """Return as many alerts as the plan has; some follow another closely, as in real records."""
     rng = random.Random(f"{plan.seed}/shots")
     alerts: Alerts = {}
     for number, (occurred_at_ms, location) in enumerate(_times_and_locations(site, plan, rng), start=1):

@@ -17,7 +17,7 @@ _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 60 * _MINUTE_MS
 
 STOLEN_BEFORE_MS: Final = 36 * _HOUR_MS
-"""The first thefts are this long before the plan begins, so that the list is not empty then."""
+"""The first thefts happen this long before the plan, so that the list is not empty at its start."""
 _WINDOW_STEP: Final = 0.025
 """Probability between neighbouring quantiles of `THEFT_WINDOW_MIN`."""
 

@@ -62,8 +62,8 @@ class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 class CommittingConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer with its own positions, and with what may be committed of them.
 
-    For a batch topic that is the position, with the watermark as metadata; for any other topic it is
-    what Faust commits.
+    For a batch topic that is the position, with the watermark as metadata; for any other topic it
+    is what Faust commits.
     """
 
     partitions: AssignedPartitions

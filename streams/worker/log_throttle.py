@@ -1,7 +1,7 @@
 """Throttles log messages that repeat.
 
-While a broker is away, aiokafka logs the same message a hundred times a second, gigabytes a day. The
-person on call needs it once.
+While a broker is away, aiokafka logs the same message a hundred times a second, gigabytes a day.
+The person on call needs it once.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Rebuild:
         self._progress.log_end()
 
     async def _open_writers(self) -> None:
-        """Open all writers; wait for all even if one fails: a late one would fence its successor."""
+        """Open all writers, and wait for all even on failure: a late one fences its successor."""
         results = await asyncio.gather(*map(self._open_writer, self._numbers), return_exceptions=True)
         for error in filter(None, results):
             raise error

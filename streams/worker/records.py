@@ -56,9 +56,9 @@ def core_record(
 ) -> Record:
     """Return a row as a record of the core.
 
-    On prefixed topics the first stamp, in a header, replaces the broker's ``timestamp_ms``. On other
-    topics that header is ignored, because producers must not choose their stamps. Malformed headers
-    are ignored.
+    On prefixed topics the first stamp, in a header, replaces the broker's ``timestamp_ms``. On
+    other topics that header is ignored, because producers must not choose their stamps. Malformed
+    headers are ignored.
     """
     stamp_ms, forwarded_from = timestamp_ms, ""
     for name, text in headers:

@@ -1,7 +1,8 @@
-"""What it costs to decode and validate a plate read, side by side: `python -m tests.bench.codec`.
+"""What it costs to decode and validate a plate read, beside alternatives.
 
-Prints reads a second, the median of five rounds in turn, so that a noisy machine is noisy to all alike. Alternatives
-that are not installed are left out and said so (`pip install pydantic mashumaro` in an environment of its own).
+Run ``.venv/bin/python -m tests.bench.codec``. It prints reads per second, the median of five rounds
+taken in turn, so that noise on the machine affects all alike. Alternatives that are not installed
+are skipped with a note (``pip install pydantic mashumaro`` in a separate environment).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def candidates() -> dict[str, Callable[[bytes], object]]:
         schema.validate(value)
         return value
 
-    found: dict[str, Callable[[bytes], object]] = {
+    decoders: dict[str, Callable[[bytes], object]] = {
         "rampwatch: msgspec Struct, UTF-8 and depth checked": lambda raw: decode(READS, raw),
         "msgspec Struct, limits checked": struct,
         "orjson.loads, nothing checked": orjson.loads,
@@ -64,13 +65,13 @@ def candidates() -> dict[str, Callable[[bytes], object]]:
     try:
         from pydantic import create_model  # not among the requirements
     except ImportError:
-        print("pydantic is not installed: left out")
+        print("pydantic is not installed: skipped")
     else:
         fields = {"read_id": str, "plate": str, "captured_at_ms": int, "ramp_id": str, "camera_id": str}
         optional = dict.fromkeys(("region", "direction", "make", "colour"), (str | None, None))
         model = create_model("Read", confidence=(float, ...), **{k: (t, ...) for k, t in fields.items()}, **optional)
-        found["pydantic model"] = model.model_validate_json
-    return found
+        decoders["pydantic model"] = model.model_validate_json
+    return decoders
 
 
 def rate_per_s(decoder: Callable[[bytes], object]) -> float:

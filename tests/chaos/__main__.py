@@ -1,4 +1,4 @@
-"""The command: ``PYTHONPATH=tests .venv/bin/python -m chaos --faults 50 --seed 1``."""
+"""The command: ``.venv/bin/python -m tests.chaos --faults 50 --seed 1``."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from tests.chaos.run import run
 from tests.chaos.report import Plan, Report, as_object, lines
+from tests.chaos.run import run
 
 app = App(
     name="chaos",
     help=(
-        "Real workers on a Kafka of its own, under steady load with lateness, duplicates and revisions, while workers "
-        "are killed, ended, added and paused longer than their session, and the broker is killed and paused. At the "
-        "end all topics are read back and compared with the brute-force oracle over the whole log."
+        "Run real workers on a local Kafka under steady load with lateness, duplicates and revisions, while workers "
+        "are killed, stopped, added, and paused longer than their session, and the broker is killed and paused. Then "
+        "read all topics back and compare them with the brute-force oracle's verdict on the whole log."
         "\n\n"
-        "The faults and the load follow from the seed, and are printed before they happen; the same seed gives the "
-        "same schedule, though never the same interleaving. Progress goes to standard error, the report to standard "
-        "output. Exit code 0: nothing lost, nothing wrong, no revision that goes backwards or comes from a fenced "
-        "worker, each unusable record a dead letter. Exit code 1: something was; logs and topics are kept."
+        "The faults and the load follow from the seed. The faults are printed before they happen; the same seed gives "
+        "the same schedule, but never the same interleaving. Progress goes to standard error, the report to standard "
+        "output. Exit code 0: nothing is lost or wrong, no revision goes backwards or comes from a fenced worker, and "
+        "every unusable record is a dead letter. Exit code 1: something is wrong; logs and topics are kept."
     ),
 )
 
@@ -36,22 +36,22 @@ app = App(
 @app.default
 def main(
     *,
-    faults: Annotated[int, Parameter(help="how many faults", validator=Number(gte=0))] = 50,
-    seed: Annotated[int, Parameter(help="of the schedule and the load")] = 1,
-    workers: Annotated[int, Parameter(help="how many to begin with", validator=Number(gte=2))] = 3,
-    partitions: Annotated[int, Parameter(help="of the joined topics", validator=Number(gte=1))] = 4,
-    rate: Annotated[float, Parameter(help="records a second", validator=Number(gt=0))] = 40.0,
+    faults: Annotated[int, Parameter(help="number of faults", validator=Number(gte=0))] = 50,
+    seed: Annotated[int, Parameter(help="seed of the schedule and the load")] = 1,
+    workers: Annotated[int, Parameter(help="number of workers at the start", validator=Number(gte=2))] = 3,
+    partitions: Annotated[int, Parameter(help="partitions of the joined topics", validator=Number(gte=1))] = 4,
+    rate: Annotated[float, Parameter(help="records per second", validator=Number(gt=0))] = 40.0,
     minute_ms: Annotated[
         int,
         Parameter(
-            help="how long a minute of the small worlds takes: with 1000, reads are kept 20 s and incidents 100 s",
+            help="length of a minute of the small worlds: with 1000, reads are kept for 20 s and incidents for 100 s",
             validator=Number(gte=100, lte=60_000),
         ),
     ] = 1_000,
-    keep: Annotated[Path | None, Parameter(help="a new folder for logs and topics, kept also when all is well")] = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="the report as one JSON object")] = False,
+    keep: Annotated[Path | None, Parameter(help="a new folder for logs and topics, kept in any case")] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="print the report as one JSON object")] = False,
 ) -> None:
-    """Run it."""
+    """Run it and exit with 0 or 1."""
     plan = Plan(faults, seed, workers, partitions, rate, minute_ms)
     screen = Console(stderr=True, highlight=False, soft_wrap=True)
     screen.print(
@@ -60,10 +60,10 @@ def main(
     for planned in plan.schedule:
         screen.print(f"  {planned}", markup=False)
     if keep is not None:
-        report = asyncio.run(run(plan, keep, _line(screen)))
+        report = asyncio.run(run(plan, keep, _progress_on(screen)))
     else:
         folder = Path(tempfile.mkdtemp(prefix="rampwatch-chaos-"))
-        report = asyncio.run(run(plan, folder, _line(screen)))
+        report = asyncio.run(run(plan, folder, _progress_on(screen)))
         _remove_or_name(folder, report, screen)
     if as_json:
         sys.stdout.write(json.dumps(as_object(report)) + "\n")
@@ -74,16 +74,16 @@ def main(
     sys.exit(0 if report.clean else 1)
 
 
-def _line(screen: Console) -> Callable[[str], None]:
-    def say(text: str) -> None:
-        colour = "yellow" if "fault " in text else "red" if "by itself" in text or "not quiet" in text else None
+def _progress_on(screen: Console) -> Callable[[str], None]:
+    def progress(text: str) -> None:
+        colour = "yellow" if "fault " in text else "red" if "by itself" in text or "not settled" in text else None
         screen.print(text, style=colour, markup=False)
 
-    return say
+    return progress
 
 
 def _remove_or_name(folder: Path, report: Report, screen: Console) -> None:
-    if report.clean and not report.slow_to_end:
+    if report.clean and not report.slow_exits:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         screen.print(f"logs and topics are in {folder}", markup=False)

@@ -11,7 +11,8 @@ WORKER_HEADER = "rampwatch-worker"
 class Row:
     """A record in a topic (named without prefix).
 
-    ``producer``: the producer id and epoch that Kafka stores with it; None if the producer had none.
+    ``producer``: the producer id and epoch that Kafka stores with it; None if the producer had
+    none.
     """
 
     topic: str

@@ -1,4 +1,4 @@
-"""One chaos run from the first worker to the verdict: load, faults, quiet, judgement."""
+"""One chaos run from the first worker to the verdict: load, faults, rest, judgement."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from streams.kafka import topics
 from streams.local_broker.broker import LocalBroker
 from streams.settings import Settings
 from tests.chaos.fleet import Fleet
-from tests.chaos.judge import judged
+from tests.chaos.judge import judgement_on
 from tests.chaos.load import ground, join_settings, load
+from tests.chaos.log_reader import read_log, until_settled
 from tests.chaos.publisher import Publisher
-from tests.chaos.log_reader import read_log, until_quiet
-from tests.chaos.schedule import SESSION_TIMEOUT_MS, Fault, load_lasts_s
 from tests.chaos.report import Plan, Report
+from tests.chaos.schedule import SESSION_TIMEOUT_MS, Fault, load_duration_s
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
-# Longer than any transaction, commit interval or look for ends takes.
+# Longer than any transaction, commit interval or query of end offsets takes.
 QUIET_S = 5.0
-UNTIL_QUIET_S_MAX = 150.0
+SETTLED_S_MAX = 150.0
 
 
-async def run(plan: Plan, folder: Path, say: Say) -> Report:
-    """Run it; ``folder`` gets the site and the workers' logs. All that was started is ended."""
-    # of a broker that is away nobody need read a line for every try
+async def run(plan: Plan, folder: Path, progress: Progress) -> Report:
+    """Run it; ``folder`` receives the site and the workers' logs. Every process is stopped at the
+    end.
+    """
+    # aiokafka logs a line for every attempt while the broker is away
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     began_s = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,7 @@ async def run(plan: Plan, folder: Path, say: Say) -> Report:
             join=msgspec.convert(join_settings(plan.minute_ms), JoinRules),
         )
         await topics.create(settings)
-        report = await _Run(plan, settings, broker, folder, say).report()
+        report = await _Run(plan, settings, broker, folder, progress).report()
     finally:
         await asyncio.to_thread(broker.stop)
     report.took_s = round(time.monotonic() - began_s, 1)
@@ -58,77 +60,77 @@ async def run(plan: Plan, folder: Path, say: Say) -> Report:
 
 
 class _Run:
-    def __init__(self, plan: Plan, settings: Settings, broker: LocalBroker, folder: Path, say: Say) -> None:
+    def __init__(self, plan: Plan, settings: Settings, broker: LocalBroker, folder: Path, progress: Progress) -> None:
         self.plan = plan
         self.settings = settings
         self.broker = broker
-        self.say_plain = say
-        self.fleet = Fleet(settings, folder, plan.workers, self.say)
+        self.progress = progress
+        self.fleet = Fleet(settings, folder, plan.workers, self.log)
         self.begin_s = 0.0
         self.done: list[str] = []
-        self.broker_in_hand = asyncio.Lock()
+        self.broker_lock = asyncio.Lock()
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         now_s = asyncio.get_running_loop().time() - self.begin_s if self.begin_s else 0.0
-        self.say_plain(f"{now_s:6.1f} s  {text}")
+        self.progress(f"{now_s:6.1f} s  {text}")
 
     async def report(self) -> Report:
         async with self.fleet:
             await self.fleet.until_up()
-            self.say(f"{self.plan.workers} workers are up; the load begins")
+            self.log(f"{self.plan.workers} workers are up; the load begins")
             publisher = await self.load_and_faults()
-            self.say(f"{len(publisher.acknowledged):,} records acknowledged; waiting until all is said")
-            unquiet = await until_quiet(self.settings, QUIET_S, UNTIL_QUIET_S_MAX)
-            self.say(f"not quiet: {unquiet}" if unquiet else "all inputs are committed, and nothing more is published")
-        self.say("reading all topics back, and judging")
+            self.log(f"{len(publisher.acknowledged):,} records acknowledged; waiting for everything to be published")
+            unsettled = await until_settled(self.settings, QUIET_S, SETTLED_S_MAX)
+            self.log(f"not settled: {unsettled}" if unsettled else "all inputs are committed, no more is published")
+        self.log("reading all topics back, and judging")
         log = await read_log(self.settings, self.broker)
-        there = {(row.topic, row.partition, row.offset) for rows in log.inputs.values() for row in rows}
+        present = {(row.topic, row.partition, row.offset) for rows in log.inputs.values() for row in rows}
         judgement = await asyncio.to_thread(
-            judged, log, ground().site(), msgspec.to_builtins(self.settings.join), self.plan.partitions
+            judgement_on, log, ground().site(), msgspec.to_builtins(self.settings.join), self.plan.partitions
         )
         return Report(
             plan=self.plan,
             done=self.done,
             judgement=judgement,
-            unquiet=unquiet,
-            broker_lost=len(publisher.acknowledged - there),
-            ended_by_themselves=self.fleet.ended_by_themselves,
-            slow_to_end=self.fleet.slow_to_end,
+            unsettled=unsettled,
+            broker_lost=len(publisher.acknowledged - present),
+            unexpected_exits=self.fleet.unexpected_exits,
+            slow_exits=self.fleet.slow_exits,
             counts={
                 **judgement.counts,
                 "workers": self.fleet.started,
                 "in doubt": publisher.in_doubt,
-                "seconds at most without a worker": round(self.fleet.longest_without_s),
+                "longest time without a worker, s": round(self.fleet.longest_without_s),
             },
         )
 
     async def load_and_faults(self) -> Publisher:
         planned = self.plan.schedule
         self.begin_s = asyncio.get_running_loop().time()
-        lasts_ms = round(load_lasts_s(planned) * 1000)
+        for_ms = round(load_duration_s(planned) * 1000)
         begin_ms = round(time.time() * 1000)
-        records = load(self.plan.seed, begin_ms, lasts_ms, self.plan.rate_per_s, self.plan.minute_ms)
-        publisher = Publisher(self.settings, records, self.say)
+        records = load(self.plan.seed, begin_ms, for_ms, self.plan.rate_per_s, self.plan.minute_ms)
+        publisher = Publisher(self.settings, records, self.log)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(publisher.publish(self.begin_s))
             for number, fault in enumerate(planned, 1):
-                tasks.create_task(self.in_time(number, fault))
+                tasks.create_task(self.on_schedule(number, fault))
         return publisher
 
     # ------------------------------------------------------------------ faults
 
-    async def in_time(self, number: int, fault: Fault) -> None:
+    async def on_schedule(self, number: int, fault: Fault) -> None:
         await asyncio.sleep(self.begin_s + fault.at_s - asyncio.get_running_loop().time())
         if fault.kind.startswith("broker"):
-            async with self.broker_in_hand:
+            async with self.broker_lock:
                 await self.broker_fault(number, fault)
         else:
             await self.worker_fault(number, fault)
 
-    def note(self, number: int, fault: Fault, whom: str) -> None:
-        lasting = f" for {fault.for_s:.1f} s" if fault.for_s else ""
-        self.done.append(f"{fault.kind} {whom}{lasting}")
-        self.say(f"fault {number} of {self.plan.faults}: {self.done[-1]}")
+    def note(self, number: int, fault: Fault, victim: str) -> None:
+        duration = f" for {fault.for_s:.1f} s" if fault.for_s else ""
+        self.done.append(f"{fault.kind} {victim}{duration}")
+        self.log(f"fault {number} of {self.plan.faults}: {self.done[-1]}")
 
     async def broker_fault(self, number: int, fault: Fault) -> None:
         self.note(number, fault, f"pid {self.broker.pid}")
@@ -136,7 +138,7 @@ class _Run:
             await asyncio.to_thread(self.broker.kill)
             await asyncio.sleep(fault.for_s)
             await asyncio.to_thread(self.broker.restart)
-            self.say("the broker answers again")
+            self.log("the broker is back")
             return
         os.kill(self.broker.pid, signal.SIGSTOP)
         try:
@@ -153,12 +155,12 @@ class _Run:
             return
         while not (awake := fleet.awake()):
             await asyncio.sleep(0.1)
-        whom = awake[fault.whom % len(awake)]
-        self.note(number, fault, f"{whom.name} (pid {whom.process.pid})")
+        victim = awake[fault.victim % len(awake)]
+        self.note(number, fault, f"{victim.name} (pid {victim.process.pid})")
         if fault.kind == "kill":
-            fleet.kill(whom)
+            fleet.kill(victim)
         elif fault.kind == "pause":
-            await fleet.pause(whom, fault.for_s)
+            await fleet.pause(victim, fault.for_s)
         else:
             fleet.wanted -= fault.kind == "leave"
-            fleet.terminate(whom)
+            fleet.terminate(victim)

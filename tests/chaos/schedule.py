@@ -1,4 +1,6 @@
-"""Which faults happen when: all drawn from the seed before the run, so that a run can be read and repeated."""
+"""Which faults happen when: all drawn from the seed before the run, so that a run can be read and
+repeated.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Literal
 Kind = Literal["kill", "term", "join", "leave", "pause", "broker killed", "broker paused"]
 
 # The first five are one of each fault that matters most; the next five are the others, and more of
-# the hardest. One deck adds a worker and the other removes one, so that their number stays the same.
+# the hardest. One deck adds a worker and the other removes one, so that their number stays the
+# same.
 DECKS: tuple[tuple[Kind, ...], ...] = (
     ("kill", "term", "join", "pause", "broker killed"),
     ("kill", "kill", "leave", "pause", "broker paused"),
@@ -29,7 +32,9 @@ LOAD_CONTINUES_S = 5.0
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: when, after the load began; what; the victim, as a number modulo the workers; how long."""
+    """One fault: when, after the load began; what; the victim, as a number modulo the workers; how
+    long.
+    """
 
     at_s: float
     kind: Kind

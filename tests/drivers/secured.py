@@ -56,7 +56,9 @@ def all_secrets() -> list[str]:
 
 @dataclass(frozen=True)
 class Secured:
-    """The broker and its listeners; ``ca``, ``certificate`` and ``key`` are PEM files for clients."""
+    """The broker and its listeners; ``ca``, ``certificate`` and ``key`` are PEM files for
+    clients.
+    """
 
     broker: LocalBroker
     sasl_ssl: str
@@ -114,13 +116,17 @@ class Secured:
         }
 
     def grant(self, table: Iterable[Right], user: str | None = None) -> None:
-        """Grant rights to their components' users, or to one user, and wait until they are in effect."""
+        """Grant rights to their components' users, or to one user, and wait until they are in
+        effect.
+        """
         given = {(f"User:{user or user_of(right.component)}", *grant) for right in table for grant in _grants(right)}
         requests = [CreateAclsRequest(*pattern, user, "*", operation, _ALLOW) for user, pattern, operation in given]
         asyncio.run(self._send(requests, lambda held: given <= held))
 
     def withdraw(self, right: Right, user: str | None = None) -> None:
-        """Withdraw a right from its component's user, or from one user, and wait until it is gone."""
+        """Withdraw a right from its component's user, or from one user, and wait until it
+        is gone.
+        """
         taken = {(f"User:{user or user_of(right.component)}", *grant) for grant in _grants(right)}
         requests = [DeleteAclsRequest(*pattern, user, "*", operation, _ALLOW) for user, pattern, operation in taken]
         asyncio.run(self._send(requests, lambda held: not taken & held))
@@ -133,7 +139,8 @@ class Secured:
                 response = (await admin._send_request(request)).to_object()
                 outcomes = response.get("creation_responses") or response.get("filter_responses")
                 assert [outcome["error_code"] for outcome in outcomes] == [0], response
-            # the controller has them; the broker applies them once it has caught up with earlier topic changes
+            # the controller has them; the broker applies them once it has caught up with earlier
+            # topic changes
             deadline_s = time.monotonic() + WAIT_S_MAX
             while not done(await _held(admin)):
                 assert time.monotonic() < deadline_s, "the broker does not apply the rights"

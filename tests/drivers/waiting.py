@@ -1,4 +1,6 @@
-"""Waiting for conditions: every wait is bounded, and ends at once when a process it depends on has ended."""
+"""Waiting for conditions: every wait is bounded, and ends at once when a process it depends on has
+ended.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Watched(Protocol):
 
 
 def eventually(watched: Sequence[Watched], is_true: Callable[[], bool], failure: str) -> None:
-    """Wait until a condition holds, at most WAIT_S_MAX; ``failure`` is the message if it does not."""
+    """Wait until a condition holds, at most WAIT_S_MAX; ``failure`` is the message if it
+    does not.
+    """
     deadline_s = time.monotonic() + WAIT_S_MAX
     while not is_true():
         check_deadline(watched, deadline_s, failure)

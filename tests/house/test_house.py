@@ -133,6 +133,19 @@ def test_only_the_worker_imports_faust():
     assert elsewhere == []
 
 
+def test_tests_import_neither_other_tests_nor_private_names():
+    """What tests share is in packages of its own: tests/drivers, tests/oracle, tests/worlds."""
+    wrong = []
+    for file in sources("tests"):
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, ast.ImportFrom) and (node.level or outer(node.module or "") == "tests"):
+                names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+                private = [name for name in names if name.startswith(("_", "test_")) or name == "conftest"]
+                wrong += [f"{named(file)}:{node.lineno} imports {name}" for name in private]
+                wrong += [f"{named(file)}:{node.lineno} imports relatively"] * bool(node.level)
+    assert wrong == []
+
+
 def test_no_module_is_over_its_lines():
     lengths = {named(file): len(file.read_bytes().splitlines()) for file in PRODUCT}
     assert {name: n for name, n in lengths.items() if n > MOST_LINES_OF_A_MODULE} == {}

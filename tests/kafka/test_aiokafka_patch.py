@@ -1,4 +1,6 @@
-"""The records of aiokafka's parser equal the copies its consumers return, for anything in a partition."""
+"""The records of aiokafka's parser equal the copies its consumers return, for anything in a
+partition.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def restore_aiokafka() -> Iterator[None]:
 
 
 async def fill(settings: Settings, tp: TopicPartition) -> None:
-    """Write batches of each compression, headers, a null value, and transactions, one of them aborted."""
+    """Write batches of each compression, headers, a null value, and transactions, one of them
+    aborted.
+    """
     for compression in (None, "gzip", "snappy", "lz4", "zstd"):
         async with AIOKafkaProducer(
             bootstrap_servers=settings.broker, compression_type=compression, linger_ms=50

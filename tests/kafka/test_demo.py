@@ -1,4 +1,6 @@
-"""The demo on a real Kafka, its own or a given one: incidents come out, and nothing is left behind."""
+"""The demo on a real Kafka, its own or a given one: incidents come out, and nothing is left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -141,6 +143,6 @@ def test_without_the_broker_extra_the_demo_says_so_and_runs_in_its_own_process(t
     assert incidents_in(output)
     reasons = [line for line in log_text(temporary).splitlines() if "rampwatch[broker]" in line]
     assert len(reasons) == 1
-    assert "the same engine runs in this process instead" in log_text(temporary)
+    assert "running the same engine in this process instead" in log_text(temporary)
     assert "Traceback" not in log_text(temporary)
     assert_nothing_is_left(temporary)

@@ -1,4 +1,6 @@
-"""Six years of real gunshots, with simulated cars around them, through Kafka and through the replay."""
+"""Six years of real gunshots, with simulated cars around them, through Kafka and through the
+replay.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ HOUR_MS = 3_600_000
 
 
 def records() -> list[Playable]:
-    """Every activation and the cars of 1 000 thefts, with little other traffic, so that it is quick."""
+    """Every activation and the cars of 1 000 thefts, with little other traffic, so that it is
+    quick.
+    """
     activations = load_activations(ACTIVATIONS)
     assert activations.rows == ROWS == activations.imported + len(activations.invalid_rows)
     times = [msgspec.convert(alert["occurred_at_ms"], int) for alert in activations.alerts]

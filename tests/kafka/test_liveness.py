@@ -1,4 +1,6 @@
-"""Idle workers stay alive, ready, and in the group; a flood on one input does not starve the others."""
+"""Idle workers stay alive, ready, and in the group; a flood on one input does not starve the
+others.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def watermark_s(running: Worker) -> float:
 
 
 async def _publish_in_a_transaction(address: str, prefix: str) -> None:
-    """Publish hits and reads in a transaction: unusable records with a transaction marker behind them."""
+    """Publish hits and reads in a transaction: unusable records with a transaction marker behind
+    them.
+    """
     feed = AIOKafkaProducer(bootstrap_servers=address, transactional_id=f"{prefix}feed")
     stamp = [(STAMP_HEADER, str(EVENING_MS - HOUR_MS).encode())]
     async with feed, feed.transaction():
@@ -69,7 +73,8 @@ def test_a_feed_of_unusable_records_delays_the_other_feeds_by_seconds_only(
         began_s = time.monotonic()
         with worker(settings, tmp_path) as one:
             await_handled(settings, one)
-            # 5 s when this was written; with a thousand records waiting for the producer at a time it took 30 s
+            # 5 s when this was written; with a thousand records waiting for the producer at a time
+            # it took 30 s
             assert time.monotonic() - began_s < 20
             eventually(
                 [one], lambda: 'rampwatch_lag_records{topic="ramp-plate-reads"} 0.0' in one.metrics(), "the worker lags"
@@ -95,7 +100,9 @@ def test_an_incident_of_a_newer_version_stops_a_worker_with_an_error(
 def test_a_worker_waits_for_a_broker_that_hangs_and_nothing_is_lost(
     own_broker: LocalBroker, prefix: str, tmp_path: Path
 ) -> None:
-    """The broker hangs, as a machine without its network does, while records, commits and incidents are in flight."""
+    """The broker hangs, as a machine without its network does, while records, commits and incidents
+    are in flight.
+    """
     short_stall = {"RAMPWATCH_STALLED_AFTER_MS": str(round(1000 * STALLED_AFTER_S))}
     pairs = [pair(f"n{n}", EVENING_MS + n * HOUR_MS, f"SIM {n}") for n in range(500)]
     with topics_of(own_broker.address, prefix) as settings, worker(settings, tmp_path, **short_stall) as one:

@@ -25,7 +25,9 @@ PORT = "29092"
 def readme_command(
     command: str, folder: Path, port: int, *options: str, **variables: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command of the README with ``port`` in place of the README's, stderr on the same stream as stdout."""
+    """Run a command of the README with ``port`` in place of the README's, stderr on the same stream
+    as stdout.
+    """
     assert re.search(rf"^\.venv/bin/rampwatch {command}( +#.*)?$", README, re.MULTILINE), "not in the README"
     words = [*shlex.split(command.replace(PORT, str(port))), *options]
     with started(*words, cwd=folder, stderr=subprocess.STDOUT, **variables) as process:

@@ -17,7 +17,9 @@ from tests.drivers.workers import await_handled, members_of, worker
 AT_MS = 1_780_000_000_000
 CHUNKS_MIN = 5
 CHUNK_S = 0.1
-"""Two thousand reads and as many hits a second: one worker keeps up with that, so no backlog is left at the end."""
+"""Two thousand reads and as many hits a second: one worker keeps up with that, so no backlog is
+left at the end.
+"""
 
 
 class Flow(threading.Thread):
@@ -66,6 +68,6 @@ def test_no_record_is_lost_and_few_are_read_twice_while_workers_join_and_leave(
         await_handled(settings, one)
         letters = Counter(row.key for row in read_topic(settings, DEAD_LETTERS))
     assert len(letters) == flow.sent.total()
-    # Records handled after a rebalance has begun cannot be committed, and are read again. The key of a
-    # dead letter is its record's offset, so a repeat is visible.
+    # Records handled after a rebalance has begun cannot be committed, and are read again. The key
+    # of a dead letter is its record's offset, so a repeat is visible.
     assert letters.total() - len(letters) < flow.sent.total() / 50

@@ -1,4 +1,6 @@
-"""A worker that takes over knows what the previous one knew; no revision is repeated and none is missing."""
+"""A worker that takes over knows what the previous one knew; no revision is repeated and none is
+missing.
+"""
 
 from __future__ import annotations
 

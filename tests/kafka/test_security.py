@@ -1,4 +1,5 @@
-"""Secured brokers: valid logins work, a rejected one prints the reason, and each component needs only its rights.
+"""Secured brokers: valid logins work, a rejected one prints the reason, and each component needs
+only its rights.
 
 No output may contain a password.
 """
@@ -281,9 +282,9 @@ def test_a_worker_without_rights_to_its_group_or_its_output_exits_at_once(secure
 @pytest.mark.parametrize(
     ("operation", "attempt", "reason"),
     [
-        ("Create", topics.create, "the broker does not make this topic: "),
-        ("Describe", topics.check, f"{SHOTS}: user rampwatch-topics may not see it"),
-        ("DescribeConfigs", topics.check, f"{SHOTS}: its settings cannot be read (TopicAuthorizationFailedError)"),
+        ("Create", topics.create, "the broker did not create this topic: "),
+        ("Describe", topics.check, f"{SHOTS}: user rampwatch-topics may not describe it"),
+        ("DescribeConfigs", topics.check, f"{SHOTS}: its configuration cannot be read (TopicAuthorizationFailedError)"),
     ],
 )
 def test_creating_and_checking_topics_needs_each_of_its_rights(
@@ -341,7 +342,8 @@ def test_a_worker_can_log_in_with_a_certificate_and_exits_with_an_error_when_a_r
         (joined,) = [right for right in rights(settings, "worker") if prefix + HITS in right.names]
         secured.withdraw(joined, CERTIFIED_USER)
         assert running.process.wait(WAIT_S_MAX) == 2
-    # which request is denied first, and so whether the error can name the topic, is up to the broker
+    # which request is denied first, and so whether the error can name the topic, is up to the
+    # broker
     log = running.log_text()
     assert f"rampwatch: {settings.broker}: the user of the client certificate lacks a right to the topic" in log, log
     assert_contains_no_secret(log)

@@ -1,4 +1,6 @@
-"""The live counters: they equal the replay's under any leader, and alarms are withdrawn once they do not hold."""
+"""The live counters: they equal the replay's under any leader, and alarms are withdrawn once they
+do not hold.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +147,9 @@ def test_an_alarm_survives_its_worker_and_is_withdrawn_when_its_shots_are_dismis
 
 
 def test_counters_follow_the_clock_without_input(broker: Broker, tmp_path: Path) -> None:
-    """Without a prefix the machine's clock counts: a shot leaves the last hour while nothing else happens."""
+    """Without a prefix the machine's clock counts: a shot leaves the last hour while nothing else
+    happens.
+    """
     now_ms = round(time.time() * 1000)
     with topics_of(broker.address, "") as settings, worker(settings, tmp_path) as running:
         shot = {

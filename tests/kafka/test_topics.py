@@ -1,4 +1,6 @@
-"""The topics: created as planned, checked against what a worker needs, and refused if they differ."""
+"""The topics: created as planned, checked against what a worker needs, and refused if they
+differ.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +136,7 @@ def test_topics_are_created_as_planned_once_and_then_pass_the_check(broker: Brok
         (alter(DEAD_LETTERS, retention_ms="604800000"), f"{DEAD_LETTERS}: retention.ms is 604800000, must be at most "),
         (alter(INCIDENTS, cleanup_policy="compact"), f"{INCIDENTS}: cleanup.policy is compact, must be "),
         (with_partitions(TALLIES, 3), f"{TALLIES}: has 3 partitions, not 1; the number is fixed for a topic's life: "),
-        (missing(ACTIONS), f"{ACTIONS}: does not exist; make it with rampwatch topics create"),
+        (missing(ACTIONS), f"{ACTIONS}: does not exist; create it with rampwatch topics create"),
     ],
 )
 def test_a_wrong_topic_is_reported_and_no_worker_starts_on_it(

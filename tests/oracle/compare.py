@@ -1,4 +1,6 @@
-"""Comparison of the oracle's verdict with what the product produced: one sentence per difference."""
+"""Comparison of the oracle's verdict with what the product produced: one sentence per
+difference.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
 """The join, judged by brute force, straight from its definition.
 
-Nothing here comes from the product: no code, no order, no state. Every record of an archive is either dead or
-accepted. Then each pair of shot and hit is judged on its own, by searching all records for the facts as they stood at
-some stamp. This is slow and simple on purpose: if the engine and this file disagree, one of them misreads the contract.
+Nothing here comes from the product: no code, no order, no state. Every record of an archive is
+either dead or accepted. Then each pair of shot and hit is judged on its own, by searching all
+records for the facts as they stood at some stamp. This is slow and simple on purpose: if the engine
+and this file disagree, one of them misreads the contract.
 
-Not judged: score, strength, reasons, warnings, caution, and anything beyond the limits on hits and shots.
+Not judged: score, strength, reasons, warnings, caution, and anything beyond the limits on hits and
+shots.
 """
 
 from __future__ import annotations
@@ -78,9 +80,10 @@ def incident_id(alert_id: str, hit_id: str, key: str) -> str:
 class Verdict:
     """The incidents the join must produce, and the outcome of every record.
 
-    `incidents`: by incident_id, only those with attached reads. `dead`: (topic, index in the file, reason).
-    `outcomes`: by topic, as if nothing were ever forgotten. `possible`: by topic, the number of records for each set of
-    allowed outcomes; a set has several members where the contract lets a worker forget the earlier records.
+    `incidents`: by incident_id, only those with attached reads. `dead`: (topic, index in the file,
+    reason). `outcomes`: by topic, as if nothing were ever forgotten. `possible`: by topic, the
+    number of records for each set of allowed outcomes; a set has several members where the contract
+    lets a worker forget the earlier records.
     """
 
     incidents: dict[str, Value] = field(default_factory=dict)
@@ -95,7 +98,8 @@ class Verdict:
 
 
 def judge(archive: dict[str, list[Value]], site: Value, join: Value) -> Verdict:
-    """The verdict on an archive (parsed lines by topic) at a site (GeoJSON) under the join's settings.
+    """The verdict on an archive (parsed lines by topic) at a site (GeoJSON) under the join's
+    settings.
 
     ValueError if hits or shots exceed a limit: beyond the limits the contract promises nothing.
     """
@@ -111,7 +115,9 @@ def judge(archive: dict[str, list[Value]], site: Value, join: Value) -> Verdict:
 
 
 class Court:
-    """All records of an archive, a site and the settings; applies the definition of the join to any facts."""
+    """All records of an archive, a site and the settings; applies the definition of the join to any
+    facts.
+    """
 
     def __init__(self, site: Value, join: Value) -> None:
         points = [feature for feature in site["features"] if feature["geometry"]["type"] == "Point"]
@@ -190,7 +196,9 @@ class Court:
                     self.verdict.incidents[incident["incident_id"]] = incident
 
     def incident(self, shots: list[Record], hits: list[Record]) -> Value | None:
-        """The incident of one shot and one hit, given all records of each; None if no read is attached."""
+        """The incident of one shot and one hit, given all records of each; None if no read is
+        attached.
+        """
         key, hit_id = hits[0].identity
         first_ms = min(record.stamp_ms for record in shots)
         freeze_ms = first_ms + self.join["incident_retention_ms"]
@@ -273,7 +281,9 @@ class Court:
         self.verdict.outcomes[topic], self.verdict.possible[topic] = outcomes, possible
 
     def must_know_from(self, record: Record, earlier: list[Record]) -> float:
-        """The stamp from which a worker must remember the earlier records of this record's identity."""
+        """The stamp from which a worker must remember the earlier records of this record's
+        identity.
+        """
         if not earlier:
             return -EVER
         kept_ms = self.join["incident_retention_ms"]
@@ -286,7 +296,9 @@ class Court:
         return float(record.stamp_ms - kept_ms)
 
     def listed(self, read: Record) -> bool:
-        """Whether the plate was certainly listed when this read arrived: equal stamps have no order between topics."""
+        """Whether the plate was certainly listed when this read arrived: equal stamps have no order
+        between topics.
+        """
         kept_ms = sum(self.join[name] for name in ("hit_ttl_ms", "read_retention_ms", "incident_retention_ms"))
         facts = (
             fact(records, read.stamp_ms - 1, read.stamp_ms - kept_ms)

@@ -122,7 +122,9 @@ def parsed(line: Value) -> Any:
 
 
 def with_defaults(topic: str, value: Any) -> Value | None:
-    """The known fields with defaults filled in and numbers as floats where due; None if the value is invalid."""
+    """The known fields with defaults filled in and numbers as floats where due; None if the value
+    is invalid.
+    """
     if not isinstance(value, dict):
         return None
     content = {}
@@ -166,7 +168,9 @@ def known_region(region: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class Record:
-    """One accepted record. `identity` as the contract defines it; `plate` normalised, empty for shots and actions."""
+    """One accepted record. `identity` as the contract defines it; `plate` normalised, empty for
+    shots and actions.
+    """
 
     topic: str
     index: int
@@ -182,7 +186,9 @@ class Record:
 
 
 def fact(records: Iterable[Record], until_ms: float, since_ms: float = -EVER) -> Record | None:
-    """The fact of the records stamped in a span (ends included): the winning content, at its smallest stamp there."""
+    """The fact of the records stamped in a span (ends included): the winning content, at its
+    smallest stamp there.
+    """
     in_span = [record for record in records if since_ms <= record.stamp_ms <= until_ms]
     return max(in_span, key=lambda r: (r.revision, r.canonical, -r.stamp_ms), default=None)
 

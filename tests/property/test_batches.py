@@ -1,4 +1,6 @@
-"""The batch operations on reads give what one read at a time gives, or decline the batch by returning None."""
+"""The batch operations on reads give what one read at a time gives, or decline the batch by
+returning None.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""JOIN.md, "What converges": any interleaving of the inputs gives the same incidents, and memory is released."""
+"""JOIN.md, "What converges": any interleaving of the inputs gives the same incidents, and memory is
+released.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Laws of the counters: the order of arrival, repeats, leader changes and the times of reports change nothing."""
+"""Laws of the counters: the order of arrival, repeats, leader changes and the times of reports
+change nothing.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +147,9 @@ class Step(msgspec.Struct, frozen=True):
 
 @st.composite
 def steps(draw: st.DrawFn, handovers: list[Handover], compacted: st.SearchStrategy[float]) -> list[Step]:
-    """Bursts on any day up to now, so that many arrive late; some are dismissed, and some of those reinstated."""
+    """Bursts on any day up to now, so that many arrive late; some are dismissed, and some of those
+    reinstated.
+    """
     drawn, day = [], 0
     bursts: list[tuple[str, int, int]] = []
     revisions: dict[int, int] = {}
@@ -195,7 +199,9 @@ class AlertTopic:
 
     @property
     def by_key(self) -> dict[str, SpikeAlert]:
-        """Without withdrawn alerts: among several of a key, it does not matter which one is last."""
+        """Without withdrawn alerts: among several of a key, it does not matter which one is
+        last.
+        """
         return {key: alert for key, alert in self.last_by(alert_key).items() if alert.status != "withdrawn"}
 
 

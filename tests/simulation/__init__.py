@@ -1,1 +1,3 @@
-"""Seeded worlds run against the oracle: through the replay, and through workers that crash and recover."""
+"""Seeded worlds run against the oracle: through the replay, and through workers that crash and
+recover.
+"""

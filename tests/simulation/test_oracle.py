@@ -9,6 +9,7 @@ import pytest
 
 from tests.oracle.join import incident_id
 from tests.oracle.records import READS, Value, known_region, plate_key
+from tests.paths import ROOT
 from tests.worlds.cases import (
     DAY_MS,
     FREEZE_MS,
@@ -23,6 +24,12 @@ from tests.worlds.cases import (
     shot,
     verdict,
 )
+
+
+def test_the_oracle_imports_nothing_of_the_product() -> None:
+    for file in sorted((ROOT / "tests" / "oracle").glob("*.py")):
+        imports = [line for line in file.read_text("utf-8").splitlines() if "import " in line]
+        assert [line for line in imports if "streams" in line] == [], file.name
 
 
 def test_an_incident_carries_every_field_that_the_contract_determines() -> None:

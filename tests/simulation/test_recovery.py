@@ -40,7 +40,9 @@ def test_the_simulation_does_crash_and_publish() -> None:
 
 
 class Twins(Environment):
-    """An environment that sometimes rebuilds a second engine beside the running one and compares what they know."""
+    """An environment that sometimes rebuilds a second engine beside the running one and compares
+    what they know.
+    """
 
     compared = 0
 
@@ -54,7 +56,9 @@ class Twins(Environment):
             self.commit = committed
 
     def _compare(self, running: Worker, rebuilt: Worker) -> None:
-        """The rebuilt one starts from an earlier commit; it learns the rest from published incidents and records."""
+        """The rebuilt one starts from an earlier commit; it learns the rest from published
+        incidents and records.
+        """
         rebuilt.read(TOPICS, EVERYTHING)
         assert not rebuilt.is_behind()
         assert rebuilt.engine.changes() == [], "published incidents stand"
@@ -97,8 +101,8 @@ def test_a_rebuilt_engine_knows_what_one_that_never_stopped_knows() -> None:
 
 # --- every rule is needed
 
-# For each mutation a mode and a world that goes wrong. "quiet" where the topics, if they are kept as
-# long as they must be, hold the same facts anyway.
+# For each mutation a mode and a world that goes wrong. "quiet" where the topics, if they are kept
+# as long as they must be, hold the same facts anyway.
 WRONG_WITHOUT = {
     "watermark_from_offsets": ("crash", 57),
     "unknown_finalized_time": ("crash", 5),

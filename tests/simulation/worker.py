@@ -25,7 +25,9 @@ def horizons(rules: JoinRules) -> dict[str, int]:
 
 
 class Worker:
-    """A worker that has been assigned the partition: it recovers when it is created, then works in steps."""
+    """A worker that has been assigned the partition: it recovers when it is created, then works in
+    steps.
+    """
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -75,7 +77,8 @@ class Worker:
             self.environment.risk()
         self.environment.risk()
         if self.is_behind():
-            # commit where to resume but no new watermark: the next owner applies everything after it again
+            # commit where to resume but no new watermark: the next owner applies everything after
+            # it again
             self.environment.commit = Commit(dict(self.offsets), self.finalized_through_ms)
             return
         self.engine.release(self.passed_ms())
@@ -91,7 +94,9 @@ class Worker:
         return self.watermark.value_ms
 
     def read(self, topics: Sequence[str], most: int) -> None:
-        """Read up to ``most`` records of each topic; reaching a topic's end advances its watermark."""
+        """Read up to ``most`` records of each topic; reaching a topic's end advances its
+        watermark.
+        """
         queried_at_ms = self.watermark.greatest_ms
         for topic in topics:
             log = self.environment.topics[topic]

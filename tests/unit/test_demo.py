@@ -20,7 +20,9 @@ VALIDATOR = jsonschema_rs.Draft202012Validator(schema_of(INCIDENTS))
 
 @pytest.fixture
 def isolated(tmp_path: Path) -> dict[str, str]:
-    """Environment variables: nothing on the PATH, so no java, and temporary files in ``tmp_path``."""
+    """Environment variables: nothing on the PATH, so no java, and temporary files in
+    ``tmp_path``.
+    """
     return {"PATH": "", "TMPDIR": str(tmp_path)}
 
 

@@ -41,7 +41,8 @@ def ramp(name: str, lat: float) -> Value:
 
 SQUARE = [[-72.7, 41.7], [-72.6, 41.7], [-72.6, 41.8], [-72.7, 41.8], [-72.7, 41.7]]
 ZONE = {"geometry": {"type": "Polygon", "coordinates": [SQUARE]}, "properties": {"zone_id": "z", "name": "Z"}}
-# A degree of the meridian is 6 371 008.8 m * pi / 180 = 111 195.08 m: 0.05 degrees are 5 559.75 m, so 5 560 m.
+# A degree of the meridian is 6 371 008.8 m * pi / 180 = 111 195.08 m: 0.05 degrees are 5 559.75 m,
+# so 5 560 m.
 SITE = {"features": [ramp("near", 41.76), ramp("far", 41.81), ZONE]}
 
 

@@ -84,7 +84,9 @@ class Ground:
 
 
 def lookalike(rng: random.Random, plate: str, most: int) -> str:
-    """Another plate with the same key: up to ``most`` characters replaced by ones that cameras confuse with them."""
+    """Another plate with the same key: up to ``most`` characters replaced by ones that cameras
+    confuse with them.
+    """
     characters = list(plate)
     for _ in range(most):
         at = rng.randrange(len(characters))
