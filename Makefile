@@ -7,12 +7,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11) and "rampwatch needs Python 3.11 or newer; this is " \
 	+ sys.version.split()[0] + "; try: make PYTHON=python3.12 demo" or 0)'
 
-.PHONY: help demo test lint bench schemas sites lock clean
+.PHONY: help demo test soak lint bench schemas sites lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     play a simulated Hartford evening through a local Kafka (ARGS='--site kansas-city', …)"
-	@echo "make test     run all checks and tests"
+	@echo "make test     run all checks and tests (ARGS='-k rebuild', …)"
+	@echo "make soak     run the same tests with much larger numbers, about an hour"
 	@echo "make lint     check types, style and import direction"
 	@echo "make bench    measure a worker beside its baselines, on a local Kafka"
 	@echo "make schemas  regenerate schemas/ from the types"
@@ -43,8 +44,15 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# two processes, each with a Kafka of its own
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+# the numbers of both lanes are in tests/lanes.py
+soak: lint
+	SOAK=1 $(PYTEST) --timeout 3600 $(ARGS)
 
 bench: $(VENV)/demo
 	@exec $(BIN)/rampwatch bench $(ARGS)

@@ -261,7 +261,7 @@ def _file_error(error: str, source: str, values: Mapping[str, Any]) -> str:
     problem, _, path = error.partition(" - at `$.")
     name = path.rstrip("`").partition("[")[0]
     if problem.startswith("Object contains unknown field"):
-        _, unknown, _ = problem.split("`")
+        unknown = problem.partition("`")[2].rstrip("`")
         return f"{source}: {name and name + '.'}{unknown}: no such setting; correct or remove it"
     table, _, key = name.rpartition(".")
     expected = _expected(_annotation(_TABLES.get(table, Settings), key))

@@ -1,7 +1,7 @@
 """The two lanes of the tests: the same code with different numbers. All the numbers are here.
 
 ``make test`` uses `QUICK`, which must hold for every change and ends within minutes. ``make soak``
-sets SOAK=1 and uses `SOAK`, which takes hours. tests/README.md explains both.
+sets SOAK=1 and uses `SOAK`, which takes about an hour. tests/README.md explains both.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class Lane:
     """Small worlds that go through the replay, one worker and three workers."""
     kill_points: tuple[float, ...]
     """How far into an evening its worker is killed, as a share of the records."""
+    background_reads_per_minute: float
+    """Reads of ordinary cars around six years of real gunshots, which go through Kafka."""
     shuffles: int
     """Shuffled histories in the measurement of false alarms."""
     chaos_faults: int
@@ -45,18 +47,20 @@ QUICK = Lane(
     counter_examples=60,
     contract_seeds=(3, 57),
     kill_points=(0.5,),
+    background_reads_per_minute=0.001,
     shuffles=20,
     chaos_faults=5,
 )
 SOAK = Lane(
-    replayed_worlds=5_000,
-    recovery_worlds=3_000,
-    rebuilt_worlds=1_000,
-    convergence_examples=2_000,
-    admission_examples=20_000,
-    counter_examples=1_000,
+    replayed_worlds=10_000,
+    recovery_worlds=10_000,
+    rebuilt_worlds=3_000,
+    convergence_examples=5_000,
+    admission_examples=50_000,
+    counter_examples=2_000,
     contract_seeds=(3, 57, 101, 202, 303),
     kill_points=(0.2, 0.5, 0.8),
+    background_reads_per_minute=0.005,
     shuffles=200,
     chaos_faults=50,
 )

@@ -6,18 +6,19 @@ and tests read them.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Final
+from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from streams.core.counters.events import Tally
 from streams.core.events import InvalidRecord, LinkedIncident, Outcome, Record, ShotAlert
 
-TOO_LARGE_TO_FORWARD: Final = InvalidRecord(
-    "limit", "", "is on the wrong partition and too large to forward; key records by their plate key"
-)
+
+def too_large_to_forward() -> InvalidRecord:
+    """Return the error of a misrouted record that cannot be forwarded."""
+    detail = "is on the wrong partition and too large to forward; key records by their plate key"
+    return InvalidRecord("limit", "", detail)
 
 
 class DeadLetter(Struct, frozen=True, gc=False):
@@ -60,30 +61,41 @@ class Effects(Struct):
     record has exactly one outcome.
     """
 
-    outcomes: Counter[tuple[str, Outcome]] = msgspec.field(default_factory=Counter)
+    outcomes: dict[tuple[str, Outcome], int] = msgspec.field(default_factory=dict)
     shots: list[ShotAlert] = msgspec.field(default_factory=list)
-    """New contents of shots, for those who need more of them than their tallies."""
+    """New contents of shots, for callers that need more than their tallies."""
     incidents: list[LinkedIncident] = msgspec.field(default_factory=list)
     """New revisions to publish."""
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
     forwards: list[Forward] = msgspec.field(default_factory=list)
     tallies: list[Tally] = msgspec.field(default_factory=list)
 
+    def count(self, topic: str, outcome: Outcome, records: int = 1) -> None:
+        """Count records of a topic under an outcome."""
+        self.outcomes[topic, outcome] = self.outcomes.get((topic, outcome), 0) + records
+
+    def reject(self, record: Record, error: InvalidRecord) -> None:
+        """Dead-letter a record and count it as dead or late."""
+        self.dead_letters.append(DeadLetter(record, error))
+        self.count(record.topic, error.outcome)
+
     def add(self, other: Effects) -> None:
         """Append the effects of later records."""
-        self.outcomes.update(other.outcomes)
+        for (topic, outcome), records in other.outcomes.items():
+            self.count(topic, outcome, records)
         self.shots += other.shots
         self.incidents += other.incidents
         self.dead_letters += other.dead_letters
         self.forwards += other.forwards
         self.tallies += other.tallies
 
-    def reject(self, record: Record, error: InvalidRecord) -> None:
-        """Dead-letter a record and count it as dead or late."""
-        self.dead_letters.append(DeadLetter(record, error))
-        self.outcomes[record.topic, error.outcome] += 1
+    def without_forwards(self, rejected: Sequence[Forward]) -> Effects:
+        """Return these effects with no forwards, and ``rejected`` ones as dead letters.
 
-    def reject_forward(self, forward: Forward, error: InvalidRecord) -> None:
-        """Dead-letter a record that its topic did not take back, and count it as dead instead."""
-        self.outcomes[forward.record.topic, "forwarded"] -= 1
-        self.reject(forward.record, error)
+        A forward is rejected if its topic does not take the record back.
+        """
+        effects = structs.replace(self, outcomes=dict(self.outcomes), dead_letters=list(self.dead_letters), forwards=[])
+        for forward in rejected:
+            effects.count(forward.record.topic, "forwarded", -1)
+            effects.reject(forward.record, too_large_to_forward())
+        return effects

@@ -12,7 +12,7 @@ Invariants:
   before it releases.
 * Only the watermark releases memory, and only when it is greater than the time in question: records
   with an equal stamp may still come.
-* Before a read is released it is judged against every shot and hit it could be evidence for; the
+* Before a read is released it is evaluated for every shot and hit it could be evidence for; the
   result is kept (`_Pair.attached`).
 * Only a present fact retracts an incident. What is unknown changes nothing.
 """

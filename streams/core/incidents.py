@@ -80,8 +80,8 @@ class IncidentBuilder:
         set_aside: list[Sighting] = []
         for stamped in facts.attached:
             ramp = self._site.ramps[stamped.read.ramp_id]
-            stands = is_evidence(facts.shot, facts.hit, stamped.read, ramp, self._rules)
-            (sightings if stands else set_aside).append(self._sighting(facts, stamped))
+            is_supported = is_evidence(facts.shot, facts.hit, stamped.read, ramp, self._rules)
+            (sightings if is_supported else set_aside).append(self._sighting(facts, stamped))
         scored = score(facts.hit, facts.shot.status == "confirmed", sightings, self._rules, self._calibration)
         return LinkedIncident(
             incident_id=facts.incident_id,

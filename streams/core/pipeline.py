@@ -1,4 +1,4 @@
-"""The front door of the core: every record of every input topic goes through `Pipeline.apply`.
+"""The entry point of the core: every record of every input topic goes through `Pipeline`.
 
 A record is admitted, routed and joined. What the shell has to do because of it comes back as
 `Effects`: its outcome, and the dead letters, forwards, tallies and incidents that follow. Replay,
@@ -17,47 +17,33 @@ from typing import Final, Protocol
 
 from streams.core.broadcast_state import BroadcastState
 from streams.core.counters.events import tally_of_hit, tally_of_incident, tally_of_shot
-from streams.core.effects import TOO_LARGE_TO_FORWARD, Effects, Forward
+from streams.core.effects import Effects, Forward, too_large_to_forward
 from streams.core.engine import Engine
 from streams.core.events import InvalidRecord, Outcome, Record, ShotAlert, VehicleHit, event_time_ms
 from streams.core.intake import Admitted, Intake
 from streams.core.rules import JoinRules
 from streams.core.site import Site
-from streams.core.topics import BROADCAST, READS
+from streams.core.topics import BROADCAST, JOINED, READS
 from streams.core.windows import NEVER
 
-FORWARD_BYTES_MAX: Final = 512 * 1024
-"""Of a record's value. Its topic might not take a larger one back, being compressed differently."""
 _RELEASE_EVERY_MS: Final = 60_000
-"""Of stamps. Releasing later changes no result.
-
-Releasing at every record costs more than the join.
-"""
+"""Of stamps. Releasing later changes no result; at every record it costs more than the join."""
 
 
 class Routing(Protocol):
     """Which partition of a joined topic a record belongs to."""
 
-    def home_of(self, record: Record, plate_key: str) -> int:
-        """Return the partition that the record is to be joined on.
+    forward_bytes_max: int | None
+    """Larger records are not forwarded but dead-lettered; None: no limit."""
 
-        Another than its own forwards it.
+    def homes_of(self, admitted: Sequence[Admitted]) -> list[int]:
+        """Return the partition that each record is to be joined on.
+
+        A record whose partition is another one is forwarded there.
         """
 
     def all_at_home(self, partition: int, plate_keys: Sequence[str]) -> bool:
         """Return whether records with these plate keys all belong to ``partition``."""
-
-
-class JoinInPlace:
-    """Routes no record: each is joined wherever it is."""
-
-    def home_of(self, record: Record, plate_key: str) -> int:
-        """Return the record's own partition."""
-        return record.partition
-
-    def all_at_home(self, partition: int, plate_keys: Sequence[str]) -> bool:
-        """Return True."""
-        return True
 
 
 class Pipeline:
@@ -68,12 +54,13 @@ class Pipeline:
     ) -> None:
         """``engine``: takes every partition, and its incidents are part of the effects.
 
-        Without one, `add` an engine for each partition, and ask it for its changes.
+        Without one, `add` an engine for each partition, and ask it for its changes. Without a
+        ``routing``, every record is joined wherever it is.
         """
         self._site = site
         self._skew_ms = rules.max_future_skew_ms
         self._intake = Intake(site, rules)
-        self._routing: Routing = routing or JoinInPlace()
+        self._routing = routing
         self._engine = engine
         self._engines: dict[int, Engine] = {}
         self._release_at_ms = NEVER
@@ -101,21 +88,34 @@ class Pipeline:
 
     # ------------------------------------------------------------------ records
 
-    def apply(self, record: Record) -> Effects:
-        """Apply one record of an input topic and return its effects."""
+    def apply(self, record: Record, tally: bool = True) -> Effects:
+        """Apply one record of an input topic and return its effects.
+
+        ``tally``: whether to compute tallies, which takes longer than the join.
+        """
         effects = Effects()
-        self._apply(record, effects)
+        admitted = self._admit(record, effects)
+        if admitted is not None:
+            home = record.partition
+            if self._routing is not None and record.topic in JOINED:
+                (home,) = self._routing.homes_of((admitted,))
+            self._apply(admitted, home, effects, tally)
         if self._engine is not None:
-            effects.incidents = self._engine.changes()
-            effects.tallies += map(tally_of_incident, effects.incidents)
-            self._release(self._engine, record.stamp_ms)
+            self._publish(self._engine, record.stamp_ms, effects)
         return effects
 
-    def apply_all(self, records: Iterable[Record]) -> Effects:
-        """Apply records in their order and return their effects together, without incidents."""
+    def apply_all(self, records: Iterable[Record], tally: bool = True) -> Effects:
+        """Apply records of joined topics in order; return their effects together.
+
+        The incidents are not among them: ask the engines for their changes.
+        """
         effects = Effects()
-        for record in records:
-            self._apply(record, effects)
+        admitted = [one for record in records if (one := self._admit(record, effects)) is not None]
+        homes = [one.record.partition for one in admitted]
+        if self._routing is not None:
+            homes = self._routing.homes_of(admitted)
+        for one, home in zip(admitted, homes, strict=True):
+            self._apply(one, home, effects, tally)
         return effects
 
     def apply_reads(self, partition: int, values: Sequence[bytes | None], stamps_ms: Sequence[int]) -> Effects | None:
@@ -124,25 +124,38 @@ class Pipeline:
         Returns None, having applied nothing, if any record is invalid, unusual or misrouted.
         """
         reads = self._intake.admit_reads(values, stamps_ms)
-        if reads is None or not self._routing.all_at_home(partition, reads.plate_keys):
+        if reads is None:
+            return None
+        if self._routing is not None and not self._routing.all_at_home(partition, reads.plate_keys):
             return None
         effects = Effects()
-        for outcome, count in self._engine_of(partition).join_reads(reads).items():
-            effects.outcomes[READS, outcome] = count
+        for outcome, records in self._engine_of(partition).join_reads(reads).items():
+            effects.count(READS, outcome, records)
         return effects
 
-    def _apply(self, record: Record, effects: Effects) -> None:
+    def _admit(self, record: Record, effects: Effects) -> Admitted | None:
         try:
-            admitted = self._intake.admit(record)
-            is_broadcast = record.topic in BROADCAST
-            outcome = self._apply_broadcast(admitted) if is_broadcast else self._join(admitted, effects)
+            return self._intake.admit(record)
         except InvalidRecord as error:
-            # a new error, because the tracebacks of this one keep the record's bytes alive
-            effects.reject(record, InvalidRecord(error.reason, error.field, error.detail))
+            _reject(record, error, effects)
+            return None
+
+    def _apply(self, admitted: Admitted, home: int, effects: Effects, tally: bool) -> None:
+        record = admitted.record
+        if home != record.partition:
+            self._forward(admitted, home, effects)
             return
-        effects.outcomes[record.topic, outcome] += 1
-        if outcome != "forwarded":
-            self._count(admitted, outcome, effects)
+        try:
+            outcome = (
+                self._apply_broadcast(admitted) if record.topic in BROADCAST else self._engine_of(home).join(admitted)
+            )
+        except InvalidRecord as error:
+            _reject(record, error, effects)
+            return
+        effects.count(record.topic, outcome)
+        self._note_time(admitted)
+        if tally and outcome != "duplicate":
+            self._tally(admitted, effects)
 
     def _apply_broadcast(self, admitted: Admitted) -> Outcome:
         outcome = self.broadcast.apply(admitted)
@@ -150,29 +163,36 @@ class Pipeline:
             engine.apply_broadcast(admitted)
         return outcome
 
-    def _join(self, admitted: Admitted, effects: Effects) -> Outcome:
+    def _forward(self, admitted: Admitted, home: int, effects: Effects) -> None:
         record = admitted.record
-        home = self._routing.home_of(record, admitted.plate_key)
-        if home == record.partition:
-            return self._engine_of(home).join(admitted)
-        if len(record.value or b"") > FORWARD_BYTES_MAX:
-            raise TOO_LARGE_TO_FORWARD
+        assert self._routing is not None
+        bytes_max = self._routing.forward_bytes_max
+        if bytes_max is not None and len(record.value or b"") > bytes_max:
+            effects.reject(record, too_large_to_forward())
+            return
         effects.forwards.append(Forward(record, home, admitted.plate_key))
-        return "forwarded"
+        effects.count(record.topic, "forwarded")
 
-    def _count(self, admitted: Admitted, outcome: Outcome, effects: Effects) -> None:
+    def _note_time(self, admitted: Admitted) -> None:
+        at_ms = event_time_ms(admitted.event)
+        if self.last_event_ms < at_ms <= admitted.record.stamp_ms + self._skew_ms:
+            self.last_event_ms = at_ms
+
+    def _tally(self, admitted: Admitted, effects: Effects) -> None:
         """Tally shots and hits, superseded revisions included: the counters pick the greatest."""
         event = admitted.event
-        at_ms = event_time_ms(event)
-        if self.last_event_ms < at_ms <= admitted.stamp_ms + self._skew_ms:
-            self.last_event_ms = at_ms
-        if outcome == "duplicate":
-            return
         if type(event) is ShotAlert:
             effects.shots.append(event)
             effects.tallies.append(tally_of_shot(event, self._site))
         elif type(event) is VehicleHit:
             effects.tallies.append(tally_of_hit(event, self._site))
+
+    def _publish(self, engine: Engine, stamp_ms: int, effects: Effects) -> None:
+        incidents = engine.changes()
+        if incidents:
+            effects.incidents = incidents
+            effects.tallies += map(tally_of_incident, incidents)
+        self._release(engine, stamp_ms)
 
     def _release(self, engine: Engine, stamp_ms: int) -> None:
         """Release memory now and then; records come in the order of their stamps."""
@@ -180,3 +200,8 @@ class Pipeline:
             self._release_at_ms = stamp_ms + _RELEASE_EVERY_MS
             engine.release(stamp_ms)
             self.broadcast.release(stamp_ms)
+
+
+def _reject(record: Record, error: InvalidRecord, effects: Effects) -> None:
+    # a new error, because the tracebacks of this one keep the record's bytes alive
+    effects.reject(record, InvalidRecord(error.reason, error.field, error.detail))

@@ -169,22 +169,22 @@ async def _configs(admin: AIOKafkaAdminClient, topics: list[TopicPlan]) -> dict[
     return configs
 
 
-def _problems(plan: TopicPlan, partitions: int, config: Mapping[str, str]) -> Iterator[str]:
-    if plan.has_fixed_partitions and partitions != plan.partitions:
+def _problems(planned: TopicPlan, partitions: int, config: Mapping[str, str]) -> Iterator[str]:
+    if planned.has_fixed_partitions and partitions != planned.partitions:
         yield (
-            f"{plan.name}: has {partitions} partitions, not {plan.partitions}; the number is fixed for a "
+            f"{planned.name}: has {partitions} partitions, not {planned.partitions}; the number is fixed for a "
             "topic's life: set partitions to it, or use a new prefix and a replay"
         )
-    for name, value in plan.config.items():
+    for name, value in planned.config.items():
         if name not in _CHECKED_AS_LIMITS and not _same(config.get(name, ""), value):
-            yield f"{plan.name}: {name} is {config.get(name)}, must be {value}; alter the topic's configuration"
-    if plan.retention_ms is None:
+            yield f"{planned.name}: {name} is {config.get(name)}, must be {value}; alter the topic's configuration"
+    if planned.retention_ms is None:
         return
     kept_ms = int(config.get("retention.ms", "-1"))
-    if 0 <= kept_ms < plan.retention_ms:
-        yield f"{plan.name}: retention.ms is {kept_ms}, must be at least {plan.retention_ms}: records go too early"
+    if 0 <= kept_ms < planned.retention_ms:
+        yield f"{planned.name}: retention.ms is {kept_ms}, must be at least {planned.retention_ms}: it loses records"
     if kept_ms >= 0 and int(config.get("segment.ms", "0")) > max(60_000, kept_ms // 8):
-        yield f"{plan.name}: segment.ms is {config['segment.ms']}, must be at most an eighth of retention.ms"
+        yield f"{planned.name}: segment.ms is {config['segment.ms']}, must be at most an eighth of retention.ms"
 
 
 def _same(one: str, other: str) -> bool:

@@ -20,6 +20,7 @@ from streams.core.digest import results_digest
 from streams.core.effects import Effects
 from streams.core.engine import Engine
 from streams.core.events import InvalidRecord, Record
+from streams.core.intake import Admitted
 from streams.core.pipeline import Pipeline, Routing
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
@@ -54,22 +55,28 @@ class ForwardedCopies:
     on the wrong partition, and its copy must have the same bytes.
     """
 
+    forward_bytes_max: int | None = None
+
     def __init__(self, records: Sequence[Record], partitions: int) -> None:
         self._partitions = partitions
         self._copies = {
             (record.topic, record.forwarded_from): record.value for record in records if record.forwarded_from
         }
 
-    def home_of(self, record: Record, plate_key: str) -> int:
-        """Return another partition than the record's own if its copy is to be joined instead."""
+    def homes_of(self, admitted: Sequence[Admitted]) -> list[int]:
+        """Return another partition than a record's own if its copy is to be joined instead."""
+        return [
+            partition_of(one.plate_key, self._partitions) if self._has_copy(one.record) else one.record.partition
+            for one in admitted
+        ]
+
+    def _has_copy(self, record: Record) -> bool:
         place = (record.topic, f"{record.partition}:{record.offset}")
-        if not self._copies or record.forwarded_from or self._copies.get(place, record) != record.value:
-            return record.partition
-        return partition_of(plate_key, self._partitions)
+        return not record.forwarded_from and self._copies.get(place, record) == record.value
 
     def all_at_home(self, partition: int, plate_keys: Sequence[str]) -> bool:
-        """Return whether no record of a batch can have been forwarded."""
-        return not self._copies
+        """Return False: each record has to be compared with the copies."""
+        return False
 
 
 def new_pipeline(
@@ -77,7 +84,7 @@ def new_pipeline(
 ) -> Pipeline:
     """Return a pipeline with one engine for all partitions.
 
-    With the shipped calibration unless given one.
+    Without ``calibration``, it uses the built-in one.
     """
     engine = Engine(site, rules, calibration or load_calibration())
     return Pipeline(site, rules, engine, routing)
@@ -99,7 +106,8 @@ def replay(
     ``progress`` is called now and then with the number of records done.
     """
     calibration = load_calibration()
-    pipeline = new_pipeline(site, rules, calibration, ForwardedCopies(records, partitions))
+    routing = ForwardedCopies(records, partitions) if any(record.forwarded_from for record in records) else None
+    pipeline = new_pipeline(site, rules, calibration, routing)
     counters = CounterEngine(site, options.rules)
     outcomes: Outcomes = {topic: Counter() for topic in INPUTS}
     with OutcomeWriter(out, results_digest(site, rules, calibration), partitions) as writer:

@@ -169,17 +169,23 @@ class AssignedPartitions:
     def apply(self, batch: Batch) -> Effects:
         """Apply records of one partition of a joined topic, and return their effects.
 
-        A consumer holds the lock from here to `flush`. A rebuild discards the effects, which were
-        delivered when the records were new.
+        The caller holds the lock from here to `flush`.
         """
+        return self._apply(batch, tally=True)
+
+    def restore(self, batch: Batch) -> None:
+        """Apply records of one partition again; their effects were delivered when they were new."""
+        self._apply(batch, tally=False)
+
+    def _apply(self, batch: Batch, tally: bool) -> Effects:
         partition = self._partitions[batch.partition]
         source = (batch.name, batch.partition)
-        effects, greatest_ms = self._applied(batch)
+        effects, greatest_ms = self._applied(batch, tally)
         partition.watermark.seen(source, greatest_ms)
         partition.note_position(source, batch.rows[-1].offset + 1)
         return effects
 
-    def _applied(self, batch: Batch) -> tuple[Effects, int]:
+    def _applied(self, batch: Batch, tally: bool) -> tuple[Effects, int]:
         columns = batch.columns() if batch.name == READS else None
         if columns is not None:
             values, stamps_ms = columns
@@ -187,11 +193,11 @@ class AssignedPartitions:
             if effects is not None:
                 return effects, max(stamps_ms)
         records = batch.records()
-        return self._pipeline.apply_all(records), max(record.stamp_ms for record in records)
+        return self._pipeline.apply_all(records, tally), max(record.stamp_ms for record in records)
 
-    def apply_broadcast(self, record: Record) -> Effects:
+    def apply_broadcast(self, record: Record, tally: bool) -> Effects:
         """Apply a shot or an action to every partition; the lock is held."""
-        effects = self._pipeline.apply(record)
+        effects = self._pipeline.apply(record, tally)
         self._note_broadcast((record.topic, record.partition), record.offset + 1, record.stamp_ms)
         return effects
 

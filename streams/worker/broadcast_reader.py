@@ -106,8 +106,9 @@ class BroadcastReader(Service):  # type: ignore[misc]
 
     def _apply(self, records: Sequence[Record]) -> None:
         for record in records:
-            effects = self._partitions.apply_broadcast(record)
-            self._pending[record.topic, record.partition].add(record, effects)
+            pending = self._pending[record.topic, record.partition]
+            effects = self._partitions.apply_broadcast(record, pending.keeps(record.offset))
+            pending.add(record, effects)
 
     # ------------------------------------------------------------------ the ends of the topics
 
@@ -161,8 +162,8 @@ class BroadcastReader(Service):  # type: ignore[misc]
             self._note_committed(offsets)
 
     async def _fetch_committed(self) -> dict[TopicPartition, int]:
-        places = await committed(self._settings, map(self._tp, self._pending))
-        return {tp: place.offset for tp, place in places.items()}
+        commits = await committed(self._settings, map(self._tp, self._pending))
+        return {tp: commit.offset for tp, commit in commits.items()}
 
     def _note_committed(self, offsets: Mapping[TopicPartition, int]) -> None:
         for tp, offset in offsets.items():
@@ -196,23 +197,32 @@ class _PendingEffects:
                 "restart the worker"
             )
         self.next_offset = record.offset + 1
-        if record.offset >= self._dropped_below:
+        if self.keeps(record.offset):
             (_, outcome), *_ = effects.outcomes
             error = effects.dead_letters[0].error if effects.dead_letters else None
             self._effects[record.offset] = _Pending(outcome, error, tuple(effects.tallies))
 
+    def keeps(self, offset: int) -> bool:
+        """Return whether the group has not committed this offset, as far as is known."""
+        return offset >= self._dropped_below
+
     def effects_of(self, record: Record) -> Effects:
-        """Return the effects of a record; raises `RampwatchError` if the group has committed it."""
+        """Return the effects of a record; none if another worker has delivered them.
+
+        Raises `RampwatchError` if the record was never read here.
+        """
+        if not self.keeps(record.offset):
+            return Effects()
         pending = self._effects.get(record.offset)
         if pending is None:
             raise RampwatchError(
-                f"{record.topic}-{record.partition} offset {record.offset} was committed before; restart the worker"
+                f"{record.topic}-{record.partition} has no offset {record.offset} in its history; restart the worker"
             )
         effects = Effects(tallies=list(pending.tallies))
         if pending.error is not None:
             effects.reject(record, pending.error)
         else:
-            effects.outcomes[record.topic, pending.outcome] = 1
+            effects.count(record.topic, pending.outcome)
         return effects
 
     def note_committed(self, offset: int) -> None:

@@ -15,7 +15,7 @@ from faust.exceptions import ProducerSendError
 
 from streams.core.codec import ENCODER
 from streams.core.counters.events import Tally, tally_key
-from streams.core.effects import TOO_LARGE_TO_FORWARD, DeadLetter, Effects, Forward
+from streams.core.effects import DeadLetter, Effects, Forward
 from streams.core.topics import (
     DEAD_LETTERS,
     DIGEST_HEADER,
@@ -75,8 +75,7 @@ class Outputs:
         A forward that its topic does not take back becomes a dead letter, and is counted as one.
         Raises where this worker lacks a right.
         """
-        for forward in await self._forward(effects.forwards):
-            effects.reject_forward(forward, TOO_LARGE_TO_FORWARD)
+        effects = effects.without_forwards(await self._forward(effects.forwards))
         await self._send_shortened(map(self._dead_letter, effects.dead_letters))
         await self._send_shortened(map(self._tally, effects.tallies))
         metrics.count_outcomes(effects)

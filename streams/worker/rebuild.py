@@ -179,7 +179,7 @@ class Rebuild:
         since = await self._since(consumer, topic, until)
         async for tp, rows in _batches(consumer, since, until):
             if rows:  # their effects were delivered when they were new
-                self._partitions.apply(Batch(self._settings.prefix, tp.topic, tp.partition, rows))
+                self._partitions.restore(Batch(self._settings.prefix, tp.topic, tp.partition, rows))
             self._progress.count(topic, len(rows))
 
     async def _since(

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.core.events import Record
-from streams.kafka.partitioner import partition_of, partitions_of
+from streams.core.intake import Admitted
+from streams.kafka.partitioner import partitions_of
 
 
 class PlateRouting:
     """Routes by Kafka's default partitioner, as `streams.core.pipeline.Routing`."""
 
+    forward_bytes_max: int | None = 512 * 1024
+    """A topic might not take a larger record back, because it is compressed differently."""
+
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
 
-    def home_of(self, record: Record, plate_key: str) -> int:
-        """Return the partition of the plate key; of a forwarded record its own."""
-        return record.partition if record.forwarded_from else partition_of(plate_key, self._partitions)
+    def homes_of(self, admitted: Sequence[Admitted]) -> list[int]:
+        """Return the partitions of the plate keys; of forwarded records their own."""
+        homes = partitions_of([one.plate_key for one in admitted], self._partitions)
+        return [
+            one.record.partition if one.record.forwarded_from else home
+            for one, home in zip(admitted, homes, strict=True)
+        ]
 
     def all_at_home(self, partition: int, plate_keys: Sequence[str]) -> bool:
         """Return whether all plate keys belong to ``partition``."""

@@ -65,7 +65,7 @@ def main() -> None:
             part.join()
         with worker(settings, Path(folder), name="first") as first:
             await_handled(settings, first, wait_s_max=WAIT_S_MAX)
-            first.process.kill()
+            first.kill()
         began_s = time.monotonic()
         with worker(settings, Path(folder), name="second") as second:
             ready = f"rampwatch_partitions_ready {settings.partitions}.0"

@@ -18,6 +18,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.core.topics import INPUTS
@@ -58,6 +59,10 @@ class Worker:
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(WAIT_S_MAX)
         return code, time.monotonic() - began_s
+
+    def kill(self) -> None:
+        """End it as a crash would. Its partitions wait for the session timeout."""
+        self.process.kill()
 
     def outcomes(self) -> dict[str, Counter[str]]:
         """How many records of each topic had which outcome, according to its metrics."""
@@ -122,7 +127,7 @@ def access(settings: Settings) -> dict[str, str]:
 
 
 def members_of(settings: Settings) -> int:
-    """The number of workers in the consumer group; 0 during a rebalance."""
+    """The number of workers in the consumer group; 0 while it is not stable."""
     return asyncio.run(_members_of(settings))
 
 
@@ -131,6 +136,8 @@ async def _members_of(settings: Settings) -> int:
     await admin.start()
     try:
         (response,) = await admin.describe_consumer_groups([settings.prefix + settings.group])
+    except GroupCoordinatorNotAvailableError:  # a broker that has just come back
+        return 0
     finally:
         await admin.close()
     (group,) = response.groups

@@ -21,6 +21,7 @@ from streams.core.topics import TOPICS, Topic
 from streams.kafka import acls
 from streams.kafka.acls import user_of
 from streams.settings import Secret, Settings, read_settings
+from tests.lanes import LANE, SOAK
 from tests.paths import ROOT, SHARED
 
 ACTIVATIONS = SHARED / "data" / "kansas-city" / "activations.csv"
@@ -117,7 +118,7 @@ def test_make_has_the_targets_that_the_readme_names(tmp_path: Path) -> None:
     dry_runs = {command: dry(command.split(), tmp_path) for command in RUN_BY if RUN_BY[command] == MAKE}
     assert "-m venv --clear .venv" in dry_runs["make demo"]
     assert dry_runs["make demo"].splitlines()[-1].split() == ["exec", INSTALLED, "demo"]
-    assert dry_runs["make test"].splitlines()[-1].split() == [".venv/bin/python", "-m", "pytest"]
+    assert dry_runs["make test"].splitlines()[-1].split()[:3] == [".venv/bin/python", "-m", "pytest"]
     assert ".venv/bin/mypy" in dry_runs["make test"]
 
 
@@ -201,12 +202,13 @@ def test_real_gunshots_are_counted_and_clusters_looked_for_as_the_readme_says(wi
 @pytest.mark.timeout(900)
 def test_shuffled_days_raise_as_many_false_alarms_as_were_accepted(with_activations: Path) -> None:
     (command,) = [command for command in RUN_BY if RUN_BY[command] == FALSE_ALARMS]
-    measured = run(command, with_activations, "--json", timeout_s=880)
+    measured = run(command, with_activations, "--json", "--shuffles", str(LANE.shuffles), timeout_s=880)
     assert measured.returncode == 0, measured.stdout + measured.stderr
     found = json.loads(measured.stdout)
-    assert (found["shuffles"], found["accepted_per_year"]) == (200, 1.0)
+    assert (found["shuffles"], found["accepted_per_year"]) == (LANE.shuffles, 1.0)
     assert found["low_per_year"] <= found["per_year"] <= found["high_per_year"]
-    assert f"{found['per_year']:.2f} a year ({found['low_per_year']:.2f} to {found['high_per_year']:.2f}" in PROSE
+    if LANE is SOAK:
+        assert f"{found['per_year']:.2f} a year ({found['low_per_year']:.2f} to {found['high_per_year']:.2f}" in PROSE
 
 
 def test_the_table_of_settings_is_made_of_the_settings() -> None:

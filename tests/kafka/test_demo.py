@@ -70,6 +70,10 @@ def processes_of(folder: Path) -> list[int]:
     return pids
 
 
+def demo_topics(address: str) -> list[str]:
+    return [name for name in topic_names(address) if name.startswith("demo-")]
+
+
 @pytest.fixture
 def temporary(tmp_path: Path) -> Path:
     folder = tmp_path / "temporary"
@@ -98,7 +102,7 @@ def test_on_a_given_kafka_the_demo_ends_when_all_is_played_and_deletes_its_topic
     assert f"through Kafka at {broker.address}" in log_text(temporary)
     assert "records played" in log_text(temporary)
     assert_nothing_is_left(temporary)
-    assert [name for name in topic_names(broker.address) if name.startswith("demo-")] == []
+    eventually([], lambda: not demo_topics(broker.address), "topics were left")
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["its own Kafka", "a given Kafka"])

@@ -21,6 +21,7 @@ from tests.drivers.brokers import Broker
 from tests.drivers.replayed import rejected, replayed, totals
 from tests.drivers.topics import publish, topics_of
 from tests.drivers.workers import await_handled, worker
+from tests.lanes import LANE
 from tests.paths import SHARED
 
 ACTIVATIONS = SHARED / "data" / "kansas-city" / "activations.csv"
@@ -29,9 +30,7 @@ HOUR_MS = 3_600_000
 
 
 def records() -> list[Playable]:
-    """Every activation and the cars of 1 000 thefts, with little other traffic, so that it is
-    quick.
-    """
+    """Every activation and the cars of 1 000 thefts, with little other traffic."""
     activations = load_activations(ACTIVATIONS)
     assert activations.rows == ROWS == activations.imported + len(activations.invalid_rows)
     times = [msgspec.convert(alert["occurred_at_ms"], int) for alert in activations.alerts]
@@ -40,7 +39,7 @@ def records() -> list[Playable]:
         begin_ms=begin_ms,
         duration_ms=end_ms - begin_ms,
         stolen_cars=1_000,
-        background_reads_per_minute=0.005,
+        background_reads_per_minute=LANE.background_reads_per_minute,
         ordinary_cars=5_000,
     )
     city = simulate(load_site("kansas-city"), plan, activations.alerts)

@@ -1,4 +1,4 @@
-"""The README's commands that need a Kafka, run as the README gives them."""
+"""The documents' commands that need a Kafka, run as the documents give them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.drivers.command import WAIT_S_MAX, started
 from tests.drivers.ports import free_port
 from tests.paths import ROOT
 
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = "".join((ROOT / page).read_text("utf-8") for page in ("README.md", "deploy/README.md"))
 PORT = "29092"
 
 
@@ -25,10 +25,10 @@ PORT = "29092"
 def readme_command(
     command: str, folder: Path, port: int, *options: str, **variables: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command of the README with ``port`` in place of the README's, stderr on the same stream
+    """Run a command of the documents with ``port`` in place of theirs, stderr on the same stream
     as stdout.
     """
-    assert re.search(rf"^\.venv/bin/rampwatch {command}( +#.*)?$", README, re.MULTILINE), "not in the README"
+    assert re.search(rf"^\.venv/bin/rampwatch {command}( +#.*)?$", PAGES, re.MULTILINE), "in no document"
     words = [*shlex.split(command.replace(PORT, str(port))), *options]
     with started(*words, cwd=folder, stderr=subprocess.STDOUT, **variables) as process:
         yield process
@@ -57,7 +57,7 @@ def finish(process: subprocess.Popen[str], number: signal.Signals | None = None)
 def test_a_worker_runs_as_the_readme_says(tmp_path: Path) -> None:
     port = free_port()
     address = f"127.0.0.1:{port}"
-    (export,) = re.findall(r"^export RAMPWATCH_BROKER=(.*)$", README, re.MULTILINE)
+    (export,) = re.findall(r"^export RAMPWATCH_BROKER=(.*)$", PAGES, re.MULTILINE)
     assert export.replace(PORT, str(port)) == address
     with readme_command("broker --port 29092", tmp_path, port) as broker:
         assert address in line_beginning(broker, "Kafka ready at ")

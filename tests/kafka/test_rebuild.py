@@ -16,7 +16,7 @@ from tests.drivers.brokers import Broker
 from tests.drivers.replayed import replayed
 from tests.drivers.topics import last_incidents, publish, read_topic, topics_of
 from tests.drivers.waiting import eventually
-from tests.drivers.workers import await_handled, worker
+from tests.drivers.workers import Worker, await_handled, worker
 from tests.lanes import LANE
 from tests.worlds.evening import evening
 from tests.worlds.pairs import EVENING_MS, MINUTE_MS, pair, pair_id, playable
@@ -48,7 +48,7 @@ def test_an_evening_with_a_killed_worker_ends_as_if_no_worker_had_died(
         with worker(settings, tmp_path, name="first") as first:
             publish(settings, records[:middle])
             eventually([first], lambda: len(last_incidents(settings)) > 0, "no incident was published")
-            first.process.kill()
+            first.kill()
         publish(settings, records[middle : middle + 500])
         with worker(settings, tmp_path, name="second") as second:
             publish(settings, records[middle + 500 :])
@@ -82,11 +82,11 @@ def test_a_read_before_a_restart_and_a_hit_and_a_shot_after_it_make_an_incident(
 ) -> None:
     by_topic = {record.topic: record for record in pair("apart", EVENING_MS, "SIM 303")}
     with topics_of(broker.address, prefix) as settings:
-        for topic in (READS, SHOTS, HITS):
+        for topic, end in ((READS, Worker.kill), (SHOTS, Worker.stop), (HITS, Worker.stop)):
             with worker(settings, tmp_path) as running:
                 publish(settings, [by_topic[topic]])
                 await_handled(settings, running)
-                running.process.kill()
+                end(running)
         assert list(last_incidents(settings)) == [pair_id("apart", "SIM 303")]
 
 
@@ -100,7 +100,7 @@ def test_a_revision_of_a_shot_after_a_restart_revises_the_earlier_incident(
         with worker(settings, tmp_path) as first:
             publish(settings, records)
             await_handled(settings, first)
-            first.process.kill()
+            first.stop()
         with worker(settings, tmp_path) as second:
             publish(settings, [dismissed])
             await_handled(settings, second)
@@ -126,7 +126,7 @@ def test_under_other_rules_an_incident_stands_until_its_facts_change_unless_repu
         with worker(settings, tmp_path) as first:
             publish(settings, records)
             await_handled(settings, first)
-            first.process.kill()
+            first.stop()
         # under these rules no car could have reached that ramp in time
         config = tmp_path / "config.toml"
         config.write_text(f"republish = {str(republish).lower()}\n[join]\nmax_speed_mps = 1\nreach_slack_m = 0\n")

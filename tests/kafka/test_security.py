@@ -301,7 +301,7 @@ def test_creating_and_checking_topics_needs_each_of_its_rights(
     except topics.TopicsError as error:
         report = str(error)
     assert reason in report
-    assert "; give this user the rights that rampwatch acls lists" in report
+    assert "; grant this user the rights that rampwatch acls lists" in report
 
 
 @pytest.mark.parametrize(("component", "topic"), [("shots", SHOTS), ("reads", READS), ("console", ACTIONS)])

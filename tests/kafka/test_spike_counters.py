@@ -67,7 +67,7 @@ def test_counters_through_kafka_are_those_of_the_replay_after_a_leader_change(
         with worker(settings, tmp_path, name="first") as first:
             publish(settings, records[:middle])
             await_values(first, settings, COUNTERS, lambda values: len(values) > 0)
-            first.process.kill()
+            first.kill()
         with worker(settings, tmp_path, name="second") as second:
             publish(settings, records[middle:])
             await_handled(settings, second)
@@ -126,7 +126,7 @@ def test_an_alarm_survives_its_worker_and_is_withdrawn_when_its_shots_are_dismis
             publish(settings, shots(QUIET_DAYS + BUSY_DAYS, 1))  # the last busy day is over
             await_values(first, settings, ALERTS, bool)
             raised = last_values(settings, ALERTS)
-            first.process.kill()
+            first.kill()
         assert {alert["status"] for alert in raised.values()} == {"raised"}
         assert any(alert["zone_id"] == "city" for alert in raised.values())
         with worker(settings, tmp_path, name="second") as second:

@@ -57,9 +57,13 @@ def test_a_shot_at_the_ramp_of_a_car_to_meet_makes_one_incident():
 
 
 def test_the_table_names_the_baselines_and_what_is_missing():
-    values = dict.fromkeys(("bytes_per_read", "engine_per_s", "engine_worst_per_s", "engine_worst_incidents_per_s"), 1.0)
+    values = dict.fromkeys(
+        ("bytes_per_read", "engine_per_s", "engine_worst_per_s", "engine_worst_incidents_per_s"), 1.0
+    )
     values |= {"bare_per_s": 200.0, "worker_per_s": 100.0}
-    figures = Figures(**values, spread={"worker_per_s": (90.0, 2_000.0)}, ratios={"worker_of_stock_faust": 0.5}, notes=[])
+    figures = Figures(
+        **values, spread={"worker_per_s": (90.0, 2_000.0)}, ratios={"worker_of_stock_faust": 0.5}, notes=[]
+    )
     screen = Console(width=200, record=True, file=io.StringIO())
     screen.print(table(figures))
     lines = screen.export_text().splitlines()

@@ -6,15 +6,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from streams.core.effects import TOO_LARGE_TO_FORWARD, Effects
+from streams.core.effects import Effects
 from streams.core.engine import Engine
 from streams.core.events import Record
-from streams.core.pipeline import FORWARD_BYTES_MAX, Pipeline
+from streams.core.intake import Admitted
+from streams.core.pipeline import Pipeline
 from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
 from streams.core.topics import ACTIONS, HITS, READS, SHOTS
 
 AT_MS = 1_780_000_000_000
+BYTES_MAX = 1_000
 RULES = JoinRules(max_shots=1)
 SITE = Site("example", "America/New_York", {"ramp": Ramp("ramp", "I-91", "48", "on", 41.76, -72.67)})
 SHOT = {"alert_id": "S", "kind": "single_gunshot", "occurred_at_ms": AT_MS, "lat": 41.76, "lon": -72.67}
@@ -33,8 +35,10 @@ ACTION = {"action_id": "A", "incident_id": "I", "kind": "acknowledge", "by": "x"
 class ToPartitionOne:
     """Routes every record to partition 1, but those that were forwarded."""
 
-    def home_of(self, record: Record, plate_key: str) -> int:
-        return record.partition if record.forwarded_from else 1
+    forward_bytes_max: int | None = BYTES_MAX
+
+    def homes_of(self, admitted: Sequence[Admitted]) -> list[int]:
+        return [one.record.partition if one.record.forwarded_from else 1 for one in admitted]
 
     def all_at_home(self, partition: int, plate_keys: Sequence[str]) -> bool:
         return partition == 1
@@ -107,15 +111,17 @@ def test_a_forwarded_record_is_joined_wherever_it_is():
 
 
 def test_a_record_too_large_to_forward_becomes_a_dead_letter():
-    large = json.dumps(HIT).encode() + b" " * FORWARD_BYTES_MAX
+    large = json.dumps(HIT).encode() + b" " * BYTES_MAX
     effects = of_partitions().apply(record(HITS, large))
     assert (outcomes(effects), effects.forwards) == ({(HITS, "dead"): 1}, [])
     assert effects.dead_letters[0].error.reason == "limit"
+    assert effects.dead_letters[0].error.__traceback__ is None
 
 
 def test_a_forward_that_its_topic_does_not_take_back_is_counted_as_dead():
     effects = of_partitions().apply(record(HITS, HIT))
-    effects.reject_forward(effects.forwards[0], TOO_LARGE_TO_FORWARD)
+    effects = effects.without_forwards(effects.forwards)
+    assert effects.forwards == []
     assert outcomes(effects) == {(HITS, "dead"): 1}
     assert [dead.key for dead in effects.dead_letters] == [f"{HITS}-0-0"]
 

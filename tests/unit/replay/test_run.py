@@ -103,7 +103,7 @@ def test_consumed_is_the_sum_of_the_outcomes_at_all_times():
     pipeline, outcomes = new_pipeline(SITE, RULES), Counter()
     records = [*ALL, record(READS, b"x", 3), record(READS, READ, 4), record(HITS, {**HIT, "revision": 1}, 5)]
     for n, each in enumerate(records, 1):
-        outcomes += pipeline.apply(each).outcomes
+        outcomes.update(pipeline.apply(each).outcomes)
         assert outcomes.total() == n
     assert {outcome: n for (topic, outcome), n in outcomes.items() if topic == READS} == {
         "used": 1,

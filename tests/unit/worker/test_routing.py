@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from streams.core.events import Record
+from streams.core.events import PlateRead, Record
+from streams.core.intake import Admitted
 from streams.core.topics import READS
 from streams.kafka.partitioner import partition_of
 from streams.worker.routing import PlateRouting
 
+READ = PlateRead("R", "P", 0, "ramp", "camera", 0.9)
 KEYS = [f"PLATE{n}" for n in range(64)]
 
 
 def test_the_home_of_a_record_is_the_partition_of_its_plate_key():
-    routing = PlateRouting(12)
-    for key in KEYS:
-        assert routing.home_of(Record(READS, 3, 0, 0, b""), key) == partition_of(key, 12)
+    admitted = [Admitted(READ, key, Record(READS, 3, 0, 0, b"")) for key in KEYS]
+    assert PlateRouting(12).homes_of(admitted) == [partition_of(key, 12) for key in KEYS]
 
 
 def test_a_forwarded_record_stays_where_it_is():
-    assert PlateRouting(12).home_of(Record(READS, 3, 0, 0, b"", "1:2"), KEYS[0]) == 3
+    assert PlateRouting(12).homes_of([Admitted(READ, KEYS[0], Record(READS, 3, 0, 0, b"", "1:2"))]) == [3]
 
 
 def test_a_batch_is_at_home_only_if_every_key_is():
