@@ -84,7 +84,7 @@ class Worker:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/health/ready", timeout=WAIT_S_MAX):
                 return True
-        except urllib.error.HTTPError:
+        except (urllib.error.URLError, ConnectionError):  # not ready, or not serving HTTP
             return False
 
 

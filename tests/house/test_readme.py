@@ -1,4 +1,4 @@
-"""The documents are true: a test runs every command in them, and what they show is what is printed."""
+"""The documents are true: their commands are run, and their output is compared."""
 
 from __future__ import annotations
 

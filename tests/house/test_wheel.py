@@ -37,7 +37,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which the wheel alone is installed; what it needs comes from the running environment."""
+    """The folder into which the wheel alone is installed.
+
+    What it needs comes from the running environment.
+    """
     folder = tmp_path_factory.mktemp("installed")
     offline = ["--no-deps", "--no-index", "--disable-pip-version-check", "--quiet"]
     python("-m", "pip", "install", *offline, "--target", str(folder), str(wheel), cwd=folder)

@@ -1,4 +1,4 @@
-"""The contract in ``schemas/``: generated from the types, and in agreement with what is admitted and refused."""
+"""The contract in ``schemas/``: generated from the types, and in agreement with admission."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Settings: the environment overrides the file; unknown names and invalid values are rejected with a remedy."""
+"""Settings: the environment overrides the file.
+
+Unknown names and invalid values are rejected with a remedy.
+"""
 
 from __future__ import annotations
 

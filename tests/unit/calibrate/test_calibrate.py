@@ -1,4 +1,4 @@
-"""Fitting and measuring: exact on cases worked by hand, reproducible, and better than guessing on weeks held back."""
+"""Fitting and measuring: exact by hand, reproducible, better than guessing on held-out weeks."""
 
 from __future__ import annotations
 
@@ -120,7 +120,10 @@ def test_no_incident_of_a_dismissed_shot_is_left_after_its_review(hartford: Site
 
 
 def test_the_shipped_file_is_what_the_command_writes(fitted: Fitted):
-    """Fitted again to the first few of its seeds; where this fails, the code is newer: run rampwatch calibrate."""
+    """Fitted again to the first few of its seeds.
+
+    Where this fails, the code is newer: run rampwatch calibrate.
+    """
     shipped_file = read_calibration(resource_path("calibration", FILE))
     assert fitted.check == shipped_file.check
     assert fitted.calibration != shipped_file.calibration  # that one knows more weeks

@@ -1,4 +1,4 @@
-"""Shots and actions, counted once for all partitions and remembered for engines that start later."""
+"""Shots and actions: one outcome for all partitions, and a history for later engines."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The engine, one rule at a time: deadlines, freezes, attachment, the present fact, and what is let go.
+"""The engine, one rule at a time: deadlines, freezes, attachment, the present fact, release.
 
-Times are minutes after the shot unless their names say otherwise; reads are kept 60 minutes, incidents change for 300.
+Times are minutes after the shot unless their names say otherwise; reads are kept 60 minutes,
+incidents change for 300.
 """
 
 from __future__ import annotations
@@ -261,7 +262,7 @@ def test_a_shot_is_frozen_only_once_the_watermark_is_past_its_freeze():
 # --- the span of the log ---
 
 SINCE = -(TTL + KEPT + 2)
-"""The first minute whose hits count for a shot first stamped at 0: hit_ttl, read_retention and skew before it."""
+"""The first minute whose hits count for a shot first stamped at 0."""
 
 
 @pytest.mark.parametrize(("stamp", "counts"), [(SINCE, True), (SINCE - 1 / MINUTE_MS, False)])
@@ -355,7 +356,10 @@ def test_an_action_said_again_otherwise_is_the_greater_of_the_two():
 
 
 def test_an_actions_stamp_is_the_smallest_that_counts_also_after_memory_was_let_go():
-    """It came before the shot, twice after it; when the first one's time is over, the second still counts."""
+    """It came before the shot, twice after it.
+
+    When the first one's time is over, the second still counts.
+    """
     case = Case().action(-5, at_ms=0).shot().hit().read().action(1, at_ms=0).action(2, at_ms=0)
     assert [action.stamp_ms for action in case.incident.review] == [ms(1)]
     case.pass_by(FREEZE - 4)

@@ -1,4 +1,4 @@
-"""The codec: what decodes, what is refused and why, and the canonical form that ties between contents go by."""
+"""The codec: what decodes, what is rejected and why; the canonical form that breaks ties."""
 
 from __future__ import annotations
 

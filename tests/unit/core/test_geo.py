@@ -27,7 +27,8 @@ def test_a_degree_along_the_equator_and_along_a_meridian_is_its_share_of_the_cir
 
 
 def test_a_degree_of_longitude_is_half_as_long_at_60_degrees_north() -> None:
-    # The great circle cuts the corner: 2R · asin(cos 60° · sin 0.5°), against 55 597.5 along the parallel.
+    # The great circle cuts the corner: 2R · asin(cos 60° · sin 0.5°), against 55 597.5 along the
+    # parallel.
     assert distance_m(60, 10, 60, 11) == 55_597
 
 

@@ -25,7 +25,8 @@ MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 AT_MS = 1_780_000_000_000
 RULES = JoinRules()
 HERE = Ramp("here", "I-91", "48", "on", 41.76, -72.67)
-# A degree of the meridian is 6 371 008.8 m * pi / 180 = 111 195.08 m: 0.05 degrees are 5 559.75 m, so 5 560 m.
+# A degree of the meridian is 6 371 008.8 m * pi / 180 = 111 195.08 m: 0.05 degrees are 5 559.75 m,
+# so 5 560 m.
 THERE = Ramp("there", "I-91", "50", "on", 41.81, -72.67)
 
 

@@ -1,4 +1,4 @@
-"""The score: monotone where common sense says so, the same every time, and at home with any numbers."""
+"""The score: monotone where common sense expects it, and deterministic."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The interval buffer does what stream engines agree an interval join does: Flink's own cases, and two known traps.
+"""The interval buffer joins as stream engines do: Flink's own cases, and two known traps.
 
-A join of two buffers is a few lines: keep the record, ask the other side for the interval around its time. Flink's
-watermark W says that nothing up to and including W comes any more; ours is the first time at which something may
-still come, so it is W + 1.
+A join of two buffers is a few lines: keep the record, ask the other side for the interval around
+its time. Flink's watermark W says that nothing up to and including W comes any more; ours is the
+first time at which something may still come, so it is W + 1.
 """
 
 from __future__ import annotations

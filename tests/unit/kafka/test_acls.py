@@ -1,4 +1,4 @@
-"""The table of rights: every topic has who writes and who reads it, and the script says what the table says."""
+"""The rights: every topic has a writer and a reader, and the script grants the table."""
 
 from __future__ import annotations
 

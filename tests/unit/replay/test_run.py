@@ -188,7 +188,10 @@ def test_an_event_from_before_all_calendars_and_one_far_ahead_harm_nothing(tmp_p
 
 
 def test_a_stray_counts_where_its_copy_lies_and_a_header_alone_makes_no_stray(tmp_path):
-    """A copy names the place of the stray that it is of; what it names by mistake is used where it lies."""
+    """A copy names the place of the stray that it is of.
+
+    What it names by mistake is used where it lies.
+    """
     home = partition_of("51M801", 12)
     copy = Record(READS, home, 7, AT_MS + 5, json.dumps(READ).encode(), "2:3")
     stray = record(READS, READ, 2, offset=3)

@@ -1,4 +1,4 @@
-"""The calibration that travels with rampwatch: it says what it rests on, and common sense holds in it."""
+"""The built-in calibration: it names its basis, and its scores agree with common sense."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_a_getaway_is_high_and_a_car_that_passes_later_and_far_away_is_low():
 
 
 def test_a_stranger_with_a_fast_car_is_told_from_one_that_dawdles():
-    """Too early by a minute is harder to explain than too late by as much: cars wait more easily than they fly."""
+    """A minute too early is harder to explain than a minute too late: cars wait, but do not fly."""
     expected_s = SHIPPED.typical_pause_s + PLAIN.distance_m / SHIPPED.typical_speed_mps
     early, late = (structs.replace(PLAIN, seconds_from_shot=expected_s + by) for by in (-60.0, 60.0))
     assert scored(early).score < scored(late).score < scored(PLAIN).score + 0.05

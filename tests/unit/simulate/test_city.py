@@ -1,4 +1,4 @@
-"""The simulated city: the same every time, near its plan, all of it usable, and its truth is evidence."""
+"""The simulated city: deterministic, near its plan, valid, and its truth is evidence."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def decoded(record: SimulatedRecord) -> Event:
 
 
 def latest(city: City) -> tuple[dict[str, ShotAlert], dict[str, VehicleHit], dict[str, PlateRead]]:
-    """The facts at the end of the log: shots, listings under the plate that they ended with, reads."""
+    """The facts at the end of the log: shots, hits under their last plate, reads."""
     shots: dict[str, ShotAlert] = {}
     hits: dict[str, VehicleHit] = {}
     reads: dict[str, PlateRead] = {}
@@ -185,10 +185,10 @@ def test_a_repeated_read_says_the_same_again(city: City) -> None:
 
 
 def test_without_faults_every_drive_is_evidence_but_those_too_far_or_long(hartford: Site, faultless: City) -> None:
-    """Seen when written, over seeds 1 to 20: 99.9 % of 856 linkable drives, at the worst seed 97.7 %.
+    """Measured over seeds 1 to 20: 99.9 % of 856 linkable drives; 97.7 % at the worst seed.
 
-    In Kansas City 79 %: its outer zones are more than 8 km from any ramp. Around its real activations, over four weeks,
-    106 of 106.
+    In Kansas City 79 %: its outer zones are more than 8 km from any ramp. Around its real
+    activations, over four weeks, 106 of 106.
     """
     found = list(evidence(faultless, hartford))
     assert len(found) >= 25
@@ -196,7 +196,7 @@ def test_without_faults_every_drive_is_evidence_but_those_too_far_or_long(hartfo
 
 
 def test_with_faults_some_drives_are_lost_and_most_are_evidence(hartford: Site) -> None:
-    """Seen when written, over seeds 1 to 20: 82 % of 800, dismissed shots (15 %) being most of the rest."""
+    """Measured over seeds 1 to 20: 82 % of 800; most of the rest are dismissed shots (15 %)."""
     plan = msgspec.structs.replace(PLAN, background_reads_per_minute=0, shots_per_day=60, stolen_cars=200)
     found = list(evidence(simulate(hartford, plan), hartford))
     assert 0.5 < sum(found) / len(found) < 0.95

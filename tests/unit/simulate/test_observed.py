@@ -1,4 +1,4 @@
-"""The quantiles of real records are those of the records, and numbers are drawn as the quantiles have it."""
+"""The quantiles are those of the real records, and samples follow the quantiles."""
 
 from __future__ import annotations
 

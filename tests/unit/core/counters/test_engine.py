@@ -1,4 +1,4 @@
-"""The counter engine: what is counted where and when, corrections, alarms, and what is published."""
+"""The counter engine: counts by zone and day, corrections, alarms, and what is published."""
 
 from __future__ import annotations
 

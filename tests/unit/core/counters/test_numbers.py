@@ -1,4 +1,4 @@
-"""The counters' arithmetic against values computed by other programs (R's surveillance and poisson.test, scipy)."""
+"""The counters' arithmetic against other programs: R's surveillance, poisson.test, scipy."""
 
 from __future__ import annotations
 
