@@ -44,8 +44,10 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# two processes, each with a Kafka of its own
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# Each process starts a Kafka of its own. Most Kafka tests wait more than they compute, so there is
+# one process more than the two cores they are measured on.
+PROCESSES ?= 3
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 test: lint
 	$(PYTEST) $(ARGS)

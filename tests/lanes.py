@@ -47,7 +47,7 @@ QUICK = Lane(
     counter_examples=60,
     contract_seeds=(3, 57),
     kill_points=(0.5,),
-    thefts=200,
+    thefts=60,
     shuffles=20,
     chaos_faults=5,
 )
