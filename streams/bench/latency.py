@@ -30,7 +30,7 @@ from streams.settings import Settings
 LOAD_PER_S: Final = 5_000
 _MIN_LOAD_SHARE: Final = 0.98
 """Least share of the load that must really have been sent for the round to count."""
-_SETTLE_S: Final = 2.0
+_WARM_UP_S: Final = 2.0
 _PROBES_PER_S: Final = 20
 """Probes of each kind per second."""
 _SEEN_BEFORE_MS: Final = 600_000
@@ -54,7 +54,7 @@ def latencies(settings: Settings, site: Site, seconds: float) -> Latencies:
     rows, ramps = certain_matches(site, seen_at_ms)
     asyncio.run(fill(settings.broker, settings.prefix, rows))
     with measured_worker(settings):
-        load_s = seconds + 2 * _SETTLE_S
+        load_s = seconds + 2 * _WARM_UP_S
         probes = _Probes(settings, ramps, seen_at_ms)
         trips_ms, incidents_ms = asyncio.run(probes.run(seconds, load_s, list(site.ramps)))
     return Latencies(p99(trips_ms), p99(incidents_ms))
@@ -100,7 +100,7 @@ class _Probes:
             arguments = (settings.broker, settings.prefix + READS, LOAD_PER_S, load_s, *ramp_ids)
             load = start_module("streams.bench.load", *arguments)
             try:
-                await asyncio.sleep(_SETTLE_S)
+                await asyncio.sleep(_WARM_UP_S)
                 await self._send_probes(producer, seconds)
                 await self._await_all(watchers)
                 sent = await asyncio.to_thread(result_of, load)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import shutil
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,6 +161,20 @@ def test_no_function_is_over_its_lines():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: n for name, n in lengths.items() if n > MOST_LINES_OF_A_FUNCTION} == {}
+
+
+VERBS_OF_SPEECH = {"said", "say", "says", "told", "tell", "tells", "hear", "heard", "ask", "asked", "who", "whom"}
+FORMER_NAMES = {"refused", "stray", "strays", "misfits", "yardstick", "knocking", "judged", "settle", "door", "pulse"}
+
+
+def test_names_are_standard_terms_and_no_verbs_of_speech():
+    found = {
+        f"{named(file)}: {token.string}"
+        for file in PRODUCT
+        for token in tokenize.generate_tokens(io.StringIO(file.read_text("utf-8")).readline)
+        if token.type == tokenize.NAME and (VERBS_OF_SPEECH | FORMER_NAMES) & set(token.string.lower().split("_"))
+    }
+    assert found == set()
 
 
 def test_every_module_says_what_it_is_for():
