@@ -2,7 +2,7 @@
 
 ``kafka/topics.py`` creates and checks what the table says, ``kafka/acls.py`` lists the rights,
 ``schemas.py`` writes the JSON Schemas, the codec decodes by it, and archives name their files after
-it. A new topic is a row here and its type.
+it. A new topic begins with a row here and its type; CONTRIBUTING.md has the rest.
 
 Names are without the prefix that a replay or a demo puts before them.
 """
