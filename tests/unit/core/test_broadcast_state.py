@@ -1,4 +1,4 @@
-"""Shots and actions: one outcome for all partitions, and a history for later engines."""
+"""Shots and actions: one outcome for all partitions, and the history for engines added later."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ def test_every_record_counts_as_what_it_is():
     assert [broadcast.apply(r) for r in records] == ["used", "superseded", "conflict", "duplicate", "used"]
 
 
-def test_an_action_is_known_by_its_incident_and_its_own_id():
+def test_an_action_is_identified_by_incident_and_action_id():
     broadcast = BroadcastState(RULES)
     records = [action(), action(incident="J"), action(action_id="B"), action()]
     assert [broadcast.apply(r) for r in records] == ["used", "used", "used", "duplicate"]
 
 
-def test_a_shot_and_an_action_of_one_id_are_not_confused():
+def test_a_shot_and_an_action_with_the_same_id_are_distinct():
     broadcast = BroadcastState(RULES)
     assert broadcast.apply(shot(alert_id="A")) == "used"
     assert broadcast.apply(action(action_id="A", incident="A")) == "used"
 
 
-def test_more_shots_than_may_change_are_refused():
+def test_shots_beyond_max_shots_are_rejected():
     broadcast = BroadcastState(RULES)
     broadcast.apply(shot(0, "1"))
     broadcast.apply(shot(0, "2"))
-    with pytest.raises(InvalidRecord, match="max_shots") as refused:
+    with pytest.raises(InvalidRecord, match="max_shots") as rejected:
         broadcast.apply(shot(100, "3"))
-    assert (refused.value.reason, refused.value.field) == ("limit", "alert_id")
+    assert (rejected.value.reason, rejected.value.field) == ("limit", "alert_id")
     assert broadcast.apply(shot(100, "2", revision=1)) == "used"
     assert broadcast.apply(action(100)) == "used"
 
 
-def test_a_shot_that_is_frozen_makes_room():
+def test_a_frozen_shot_no_longer_counts_against_the_limit():
     broadcast = BroadcastState(RULES)
     broadcast.apply(shot(0, "1"))
     broadcast.apply(shot(0, "2"))
     assert broadcast.apply(shot(101, "3")) == "used"
 
 
-def test_what_was_refused_is_not_handed_on():
+def test_rejected_shots_are_not_in_the_history():
     broadcast = BroadcastState(RULES)
     for n in range(3):
         try:
@@ -72,7 +72,7 @@ def test_what_was_refused_is_not_handed_on():
     assert {r.event.alert_id for r in broadcast.history() if isinstance(r.event, ShotAlert)} == {"0", "1"}
 
 
-def test_the_history_holds_every_content_and_stamp():
+def test_the_history_contains_every_distinct_content_with_its_stamp():
     broadcast = BroadcastState(RULES)
     fed = [shot(1, revision=1), action(2), shot(3), shot(4, revision=1), action(5)]
     for record in fed:
@@ -80,7 +80,7 @@ def test_the_history_holds_every_content_and_stamp():
     assert sorted(broadcast.history(), key=lambda r: r.stamp_ms) == fed
 
 
-def test_nothing_is_forgotten_before_the_memory_of_shots_has_passed():
+def test_nothing_is_released_before_shot_memory_has_passed():
     broadcast = BroadcastState(RULES)
     broadcast.apply(shot(5))
     broadcast.release(1_005)

@@ -1,7 +1,7 @@
-"""The engine, one rule at a time: deadlines, freezes, attachment, the present fact, release.
+"""The engine, one rule at a time: deadlines, freezes, attachment, present facts, release.
 
-Times are minutes after the shot unless their names say otherwise; reads are kept 60 minutes,
-incidents change for 300.
+Times are in minutes after the shot unless the name has another unit. Reads are retained for
+60 minutes; incidents can change for 300.
 """
 
 from __future__ import annotations
@@ -44,27 +44,29 @@ def ms(minutes: float) -> int:
 
 
 class Case:
-    """An engine, and what it said last."""
+    """An engine and the latest revision of each incident it published."""
 
     def __init__(self, rules: JoinRules = RULES) -> None:
         self.engine = Engine(SITE, rules)
-        self.said: dict[str, LinkedIncident] = {}
+        self.published: dict[str, LinkedIncident] = {}
 
-    def shot(self, stamp: float = 0, **said: Any) -> Case:
-        self.engine.apply_broadcast(Admitted(structs.replace(SHOT, **said), "", Record(SHOTS, 0, 0, ms(stamp), b"")))
+    def shot(self, stamp: float = 0, **fields: Any) -> Case:
+        self.engine.apply_broadcast(Admitted(structs.replace(SHOT, **fields), "", Record(SHOTS, 0, 0, ms(stamp), b"")))
         return self
 
-    def action(self, stamp: float, **said: Any) -> Case:
+    def action(self, stamp: float, **fields: Any) -> Case:
         event = IncidentAction("A", NAME, "acknowledge", "someone", ms(stamp))
-        self.engine.apply_broadcast(Admitted(structs.replace(event, **said), "", Record(ACTIONS, 0, 0, ms(stamp), b"")))
+        self.engine.apply_broadcast(
+            Admitted(structs.replace(event, **fields), "", Record(ACTIONS, 0, 0, ms(stamp), b""))
+        )
         return self
 
-    def hit(self, stamp: float = -60, **said: Any) -> Case:
-        self.outcome_of(structs.replace(HIT, **said), HITS, stamp)
+    def hit(self, stamp: float = -60, **fields: Any) -> Case:
+        self.outcome_of(structs.replace(HIT, **fields), HITS, stamp)
         return self
 
-    def read(self, at: float = 1, stamp: float | None = None, **said: Any) -> Case:
-        event = structs.replace(READ, captured_at_ms=ms(at), **said)
+    def read(self, at: float = 1, stamp: float | None = None, **fields: Any) -> Case:
+        event = structs.replace(READ, captured_at_ms=ms(at), **fields)
         self.outcome_of(event, READS, at if stamp is None else stamp)
         return self
 
@@ -73,21 +75,21 @@ class Case:
             Admitted(event, plate_key(event.plate), Record(topic, 0, 0, ms(stamp), json.encode(event)))
         )
 
-    def news(self) -> list[LinkedIncident]:
+    def publish(self) -> list[LinkedIncident]:
         changes = self.engine.changes()
-        self.said |= {incident.incident_id: incident for incident in changes}
+        self.published |= {incident.incident_id: incident for incident in changes}
         return changes
 
-    def pass_by(self, minutes: float) -> Case:
-        """Publish, then let the watermark pass the time given."""
-        self.news()
+    def advance_past(self, minutes: float) -> Case:
+        """Publish, then advance the watermark past the given time."""
+        self.publish()
         self.engine.release(ms(minutes) + 1)
         return self
 
     @property
     def incident(self) -> LinkedIncident:
-        self.news()
-        return self.said[NAME]
+        self.publish()
+        return self.published[NAME]
 
     @property
     def reads(self) -> tuple[list[str], list[str]]:
@@ -102,41 +104,41 @@ def linked() -> Case:
 # --- linking in any order ---
 
 
-def test_a_shot_a_hit_and_a_read_make_an_incident_in_any_order():
+def test_a_shot_a_hit_and_a_read_link_in_any_order():
     for order in (("shot", "hit", "read"), ("read", "hit", "shot"), ("hit", "read", "shot"), ("read", "shot", "hit")):
         case = Case()
         for step in order:
-            assert case.news() == []
+            assert case.publish() == []
             getattr(case, step)()
         assert (case.incident.status, case.incident.revision, case.incident.incident_id) == ("open", 1, NAME)
 
 
-def test_what_was_said_is_not_said_again():
+def test_an_unchanged_incident_is_not_republished():
     case = linked()
-    assert len(case.news()) == 1
-    assert case.news() == []
+    assert len(case.publish()) == 1
+    assert case.publish() == []
     case.shot().hit().read()
-    assert case.news() == []
+    assert case.publish() == []
 
 
-def test_a_repeat_that_only_moves_the_vehicles_stamp_is_no_news():
+def test_a_repeated_hit_that_only_changes_the_stamp_publishes_nothing():
     case = linked()
-    case.news()
+    case.publish()
     case.hit(stamp=-70)
-    assert case.news() == []
+    assert case.publish() == []
 
 
-def test_two_shots_and_two_hits_of_one_plate_make_four_incidents():
+def test_two_shots_and_two_hits_for_one_plate_give_four_incidents():
     case = Case().shot().shot(alert_id="S2").hit().hit(hit_id="H2").read()
-    assert len(case.news()) == 4
+    assert len(case.publish()) == 4
 
 
-def test_a_theft_reported_hours_after_the_read_links_while_the_read_is_kept():
+def test_a_theft_reported_after_the_read_links_while_the_read_is_retained():
     case = Case().shot().read(1).hit(50, reported_at_ms=ms(50))
     assert case.incident.status == "open"
 
 
-def test_a_shot_that_moves_away_retracts_and_back_again_reopens():
+def test_moving_a_shot_away_retracts_the_incident_and_moving_it_back_reopens_it():
     case = linked()
     assert case.incident.status == "open"
     case.shot(5, revision=1, occurred_at_ms=ms(120))
@@ -145,8 +147,8 @@ def test_a_shot_that_moves_away_retracts_and_back_again_reopens():
     assert (case.incident.status, case.incident.revision) == ("open", 3)
 
 
-def test_an_incident_that_nothing_is_attached_to_any_more_is_retracted_and_empty():
-    case = linked().pass_by(5)
+def test_an_incident_without_attached_reads_is_retracted_and_empty():
+    case = linked().advance_past(5)
     case.hit(6, revision=1, status="cancelled")
     assert case.incident.status == "retracted"
     assert case.reads == ([], [])
@@ -156,16 +158,16 @@ def test_an_incident_that_nothing_is_attached_to_any_more_is_retracted_and_empty
 
 
 def test_a_fact_stamped_at_the_deadline_still_attaches():
-    assert Case().shot().read(1).hit(1 + KEPT).pass_by(500).said.keys() == {NAME}
+    assert Case().shot().read(1).hit(1 + KEPT).advance_past(500).published.keys() == {NAME}
 
 
 def test_a_fact_stamped_after_the_deadline_attaches_nothing():
     case = Case().shot().read(1).hit(1 + KEPT + 1 / MINUTE_MS)
-    assert case.news() == []
+    assert case.publish() == []
 
 
-def test_a_read_whose_time_is_up_is_set_aside_by_later_facts_and_brought_back():
-    case = linked().pass_by(1 + KEPT)
+def test_a_read_past_its_deadline_is_set_aside_and_restored_by_later_facts():
+    case = linked().advance_past(1 + KEPT)
     assert case.engine.reads_kept == 0
     case.hit(90, revision=1, status="cancelled")
     assert case.reads == ([], ["R"])
@@ -174,48 +176,48 @@ def test_a_read_whose_time_is_up_is_set_aside_by_later_facts_and_brought_back():
     assert case.reads == (["R"], [])
 
 
-def test_a_read_detached_before_its_deadline_is_not_brought_back_after_it():
-    case = linked().pass_by(5)
-    case.hit(10, revision=1, status="cancelled").pass_by(1 + KEPT)
+def test_a_read_detached_before_its_deadline_is_not_restored_after_it():
+    case = linked().advance_past(5)
+    case.hit(10, revision=1, status="cancelled").advance_past(1 + KEPT)
     case.hit(90, revision=2)
     assert case.reads == ([], [])
 
 
-def test_a_read_attached_at_its_deadline_is_attached_whenever_that_is_found_out():
-    """The same stamps, but all facts known before the read's time is up."""
+def test_attachment_at_the_deadline_does_not_depend_on_when_it_is_computed():
+    """The same stamps as above, but all facts are known before the read's deadline."""
     case = linked().hit(10, revision=1, status="cancelled").hit(90, revision=2)
-    assert case.news() == []
+    assert case.publish() == []
     late = linked().hit(90, revision=1, status="cancelled")
     assert late.reads == ([], ["R"])
 
 
-def test_a_read_is_let_go_only_once_the_watermark_is_past_its_deadline():
+def test_a_read_is_released_only_once_the_watermark_is_past_its_deadline():
     case = linked()
-    case.news()
+    case.publish()
     case.engine.release(ms(1 + KEPT))
     assert case.engine.reads_kept == 1
     case.hit(1 + KEPT, hit_id="H2")
-    assert len(case.news()) == 1
+    assert len(case.publish()) == 1
     case.engine.release(ms(1 + KEPT) + 1)
     assert case.engine.reads_kept == 0
 
 
-def test_a_read_that_comes_again_after_it_was_let_go_is_a_duplicate_and_no_news():
-    case = linked().pass_by(1 + KEPT)
+def test_a_read_repeated_after_its_release_is_a_duplicate_and_publishes_nothing():
+    case = linked().advance_past(1 + KEPT)
     read = structs.replace(READ, captured_at_ms=ms(1))
     assert case.outcome_of(read, READS, 1) == "duplicate"
-    assert case.news() == []
+    assert case.publish() == []
     assert case.engine.reads_kept == 0
 
 
 def test_a_watermark_that_goes_back_changes_nothing():
-    case = linked().pass_by(1 + KEPT)
+    case = linked().advance_past(1 + KEPT)
     case.engine.release(ms(0))
     case.hit(90, revision=1, status="cancelled")
     assert case.reads == ([], ["R"])
 
 
-def test_memory_is_not_let_go_before_the_changes_were_asked_for():
+def test_releasing_memory_before_collecting_changes_is_an_error():
     with pytest.raises(AssertionError, match="before releasing memory"):
         linked().engine.release(ms(500))
 
@@ -223,13 +225,13 @@ def test_memory_is_not_let_go_before_the_changes_were_asked_for():
 # --- the freeze ---
 
 
-def test_a_record_stamped_at_the_freeze_counts_and_one_after_it_does_not():
+def test_a_record_stamped_at_the_freeze_is_applied_and_one_after_it_is_not():
     case = linked().hit(FREEZE, revision=1, make="at")
     assert case.incident.vehicle.make == "at"
     case.hit(FREEZE + 1 / MINUTE_MS, revision=2, make="after")
     case.shot(FREEZE + 1 / MINUTE_MS, revision=1, status="dismissed")
     case.read(2, FREEZE + 1 / MINUTE_MS, read_id="R2")
-    assert case.news() == []
+    assert case.publish() == []
 
 
 def test_the_freeze_counts_from_the_first_stamp_of_the_shot():
@@ -238,22 +240,22 @@ def test_the_freeze_counts_from_the_first_stamp_of_the_shot():
     assert case.incident.shot.stamp_ms == ms(10)
 
 
-def test_a_frozen_shot_does_not_become_a_new_one():
-    case = linked().pass_by(FREEZE)
+def test_a_revision_of_a_frozen_shot_does_not_make_a_new_shot():
+    case = linked().advance_past(FREEZE)
     case.shot(FREEZE + 1, revision=5, occurred_at_ms=ms(FREEZE))
     case.read(FREEZE, read_id="R2")
-    assert case.news() == []
+    assert case.publish() == []
 
 
-def test_a_shot_beyond_its_memory_is_a_new_one():
-    case = linked().pass_by(5_000)
+def test_a_shot_repeated_after_shot_memory_is_a_new_shot():
+    case = linked().advance_past(5_000)
     case.hit(5_001, reported_at_ms=ms(5_000)).shot(5_001, occurred_at_ms=ms(5_001)).read(5_001)
-    assert [incident.frozen_at_ms for incident in case.news()] == [ms(5_001 + FREEZE)]
+    assert [incident.frozen_at_ms for incident in case.publish()] == [ms(5_001 + FREEZE)]
 
 
 def test_a_shot_is_frozen_only_once_the_watermark_is_past_its_freeze():
     case = linked()
-    case.news()
+    case.publish()
     case.engine.release(ms(FREEZE))
     case.shot(FREEZE, revision=1, status="confirmed")
     assert case.incident.shot.status == "confirmed"
@@ -262,16 +264,16 @@ def test_a_shot_is_frozen_only_once_the_watermark_is_past_its_freeze():
 # --- the span of the log ---
 
 SINCE = -(TTL + KEPT + 2)
-"""The first minute whose hits count for a shot first stamped at 0."""
+"""The first minute whose hits are considered for a shot first stamped at 0."""
 
 
 @pytest.mark.parametrize(("stamp", "counts"), [(SINCE, True), (SINCE - 1 / MINUTE_MS, False)])
-def test_hits_count_from_a_fixed_span_before_the_shot(stamp, counts):
+def test_hits_are_considered_from_a_fixed_span_before_the_shot(stamp, counts):
     case = Case().hit(stamp, revision=9, make="old").hit(-5, revision=1, make="new").shot().read()
     assert case.incident.vehicle.make == ("old" if counts else "new")
 
 
-def test_a_shot_revised_to_another_time_is_judged_by_its_first_stamp():
+def test_the_first_stamp_decides_the_freeze_of_a_shot_revised_to_another_time():
     case = Case().shot(0, occurred_at_ms=ms(-100)).shot(20, revision=1).hit().read()
     assert case.incident.frozen_at_ms == ms(FREEZE)
 
@@ -279,7 +281,7 @@ def test_a_shot_revised_to_another_time_is_judged_by_its_first_stamp():
 # --- many reads ---
 
 
-def test_the_first_fifty_reads_are_kept_in_the_order_of_their_times_and_ids():
+def test_the_first_fifty_reads_are_kept_in_order_of_time_and_id():
     case = Case().shot().hit()
     for n in reversed(range(52)):
         case.read(n // 2 * 0.5, read_id=f"R{n:02}")
@@ -288,33 +290,33 @@ def test_the_first_fifty_reads_are_kept_in_the_order_of_their_times_and_ids():
     assert incident.left_out_from_ms == ms(12.5)
 
 
-def test_fifty_reads_leave_none_out():
+def test_with_exactly_fifty_reads_none_is_omitted():
     case = Case().shot().hit()
     for n in range(50):
         case.read(n * 0.5, read_id=f"R{n}")
     assert case.incident.left_out_from_ms is None
 
 
-def test_set_aside_reads_count_among_the_fifty_and_what_was_left_out_stays_left_out():
+def test_set_aside_reads_count_towards_fifty_and_omitted_reads_stay_omitted():
     case = Case().shot().hit()
     for n in range(60):
         case.read(n * 0.5, read_id=f"R{n:02}")
-    case.pass_by(29.5 + KEPT)
+    case.advance_past(29.5 + KEPT)
     case.hit(FREEZE - 1, revision=1, status="recovered", cleared_at_ms=ms(10))
     incident = case.incident
     assert (len(incident.sightings), len(incident.set_aside)) == (20, 30)
     assert incident.left_out_from_ms == ms(25)
 
 
-def test_what_is_kept_does_not_depend_on_how_often_memory_was_let_go():
-    bold, careful = Case().shot().hit(), Case().shot().hit()
+def test_the_incident_does_not_depend_on_how_often_memory_was_released():
+    never_released, often_released = Case().shot().hit(), Case().shot().hit()
     for n in range(60):
         at = n * 0.5
-        bold.read(at, read_id=f"R{n:02}")
-        careful.read(at, read_id=f"R{n:02}")
+        never_released.read(at, read_id=f"R{n:02}")
+        often_released.read(at, read_id=f"R{n:02}")
     for n in range(120):
-        careful.pass_by(n)
-    assert structs.replace(bold.incident, revision=1) == structs.replace(careful.incident, revision=1)
+        often_released.advance_past(n)
+    assert structs.replace(never_released.incident, revision=1) == structs.replace(often_released.incident, revision=1)
 
 
 # --- actions ---
@@ -327,14 +329,14 @@ def test_an_action_counts_from_the_shots_first_stamp_to_the_freeze():
     assert [action.action_id for action in case.incident.review] == ["b", "c"]
 
 
-def test_an_action_before_its_incident_is_known_waits_for_it():
+def test_an_action_received_before_its_incident_is_applied_when_the_incident_appears():
     case = Case().action(2).shot().hit()
-    assert case.news() == []
+    assert case.publish() == []
     case.read()
     assert [action.action_id for action in case.incident.review] == ["A"]
 
 
-def test_actions_are_in_the_order_they_were_taken_and_a_dismissal_leaves_the_status_alone():
+def test_actions_are_ordered_by_time_and_a_dismissal_does_not_change_the_status():
     case = linked().action(5, action_id="b", at_ms=ms(3)).action(6, action_id="a", at_ms=ms(3), kind="dismiss")
     case.action(4, action_id="c", at_ms=ms(9))
     assert [action.action_id for action in case.incident.review] == ["a", "b", "c"]
@@ -348,21 +350,21 @@ def test_the_first_fifty_actions_are_kept():
     assert [action.action_id for action in case.incident.review] == [f"{n:02}" for n in range(50)]
 
 
-def test_an_action_said_again_otherwise_is_the_greater_of_the_two():
+def test_of_two_versions_of_an_action_the_greater_counts():
     case = linked()
     for stamp, note in ((3, "a"), (4, "b"), (5, "a")):
         case.action(stamp, note=note, at_ms=AT_MS)
     assert [(action.note, action.stamp_ms) for action in case.incident.review] == [("b", ms(4))]
 
 
-def test_an_actions_stamp_is_the_smallest_that_counts_also_after_memory_was_let_go():
-    """It came before the shot, twice after it.
+def test_an_actions_stamp_is_the_smallest_that_counts_even_after_a_release():
+    """The action is received once before the shot and twice after it.
 
-    When the first one's time is over, the second still counts.
+    When the retention of the first copy is over, the second still counts.
     """
     case = Case().action(-5, at_ms=0).shot().hit().read().action(1, at_ms=0).action(2, at_ms=0)
     assert [action.stamp_ms for action in case.incident.review] == [ms(1)]
-    case.pass_by(FREEZE - 4)
+    case.advance_past(FREEZE - 4)
     case.hit(FREEZE - 3, revision=1, make="Ford")
     assert [action.stamp_ms for action in case.incident.review] == [ms(1)]
 
@@ -370,7 +372,7 @@ def test_an_actions_stamp_is_the_smallest_that_counts_also_after_memory_was_let_
 # --- outcomes and limits ---
 
 
-def test_records_count_as_what_they_are():
+def test_each_record_has_the_expected_outcome():
     case = Case()
     outcomes = [
         case.outcome_of(structs.replace(HIT, revision=n, make=make), HITS, 0)
@@ -385,26 +387,26 @@ def test_records_count_as_what_they_are():
     ]
 
 
-def test_a_read_at_another_time_or_of_another_plate_is_another_read():
+def test_reads_with_different_times_or_plates_are_distinct():
     case = Case().hit().hit(plate="T0YZG5", hit_id="2")
     others: list[dict[str, Any]] = [{}, {"captured_at_ms": AT_MS + 1}, {"plate": "T0YZG5"}]
     assert [case.outcome_of(structs.replace(READ, **other), READS, 0) for other in others] == ["used"] * 3
     assert case.outcome_of(structs.replace(READ, plate="5IM801"), READS, 0) == "conflict"
 
 
-def test_more_hits_under_one_plate_than_allowed_are_refused_and_the_others_stand():
+def test_hits_beyond_max_hits_per_plate_are_rejected_and_the_others_remain():
     case = Case().shot().hit(hit_id="1").hit(hit_id="2").hit(hit_id="3").read()
-    with pytest.raises(InvalidRecord, match="max_hits_per_plate") as refused:
+    with pytest.raises(InvalidRecord, match="max_hits_per_plate") as rejected:
         case.hit(hit_id="4")
-    assert (refused.value.reason, refused.value.field) == ("limit", "plate")
+    assert (rejected.value.reason, rejected.value.field) == ("limit", "plate")
     case.hit(hit_id="3", revision=1).hit(plate="T0YZG5", hit_id="4")
-    assert len(case.news()) == 3
+    assert len(case.publish()) == 3
 
 
-def test_a_listing_is_kept_as_long_as_it_can_matter_and_then_makes_room():
+def test_a_hit_is_retained_while_it_can_matter_and_then_frees_its_place():
     case = Case().hit(hit_id="1").hit(hit_id="2").hit(hit_id="3")
     over_ms = ms(-60 + TTL + FREEZE + KEPT + 2)
-    case.news()
+    case.publish()
     case.engine.release(over_ms)
     with pytest.raises(InvalidRecord, match="3 hits"):
         case.hit(2_000, hit_id="4")
@@ -412,14 +414,14 @@ def test_a_listing_is_kept_as_long_as_it_can_matter_and_then_makes_room():
     assert case.outcome_of(structs.replace(HIT, hit_id="4"), HITS, 2_000) == "used"
 
 
-def test_a_listing_that_is_renewed_is_kept():
+def test_a_renewed_hit_is_retained():
     case = Case().hit(-60).hit(1_000, revision=1, reported_at_ms=ms(1_000))
-    case.pass_by(1_500)
+    case.advance_past(1_500)
     case.shot(1_500, occurred_at_ms=ms(1_500)).read(1_500)
-    assert [incident.status for incident in case.news()] == ["open"]
+    assert [incident.status for incident in case.publish()] == ["open"]
 
 
-def test_reads_of_plates_that_nobody_lists_are_let_go_as_well():
+def test_reads_of_unlisted_plates_are_released_too():
     case = Case()
     for n in range(100):
         case.read(n, plate=f"X{n}")
@@ -429,36 +431,36 @@ def test_reads_of_plates_that_nobody_lists_are_let_go_as_well():
     assert case.engine.reads_kept == 0
 
 
-def test_reads_that_were_kept_small_are_facts_when_their_plate_is_listed():
+def test_compressed_reads_are_joined_once_their_plate_is_listed():
     case = Case().shot()
     for n in range(2 * CHUNK_READS):
         case.read(0, plate=f"X{n}", read_id=f"other {n}")
     case.read().read(read_id="again").read()
     for n in range(CHUNK_READS):
         case.read(0, plate=f"X{n}", read_id=f"later {n}")
-    assert case.news() == []
-    [incident] = case.hit(1).news()
+    assert case.publish() == []
+    [incident] = case.hit(1).publish()
     assert [sighting.read_id for sighting in incident.sightings] == [READ.read_id, "again"]
 
 
-# --- what was said before, under other rules ---
+# --- incidents published under other rules ---
 
 
-def taken_over(said: LinkedIncident, judged_to: float, rules: JoinRules) -> Case:
-    """An engine with other rules, which begins from what was said and hears the topics again."""
+def restored(published: LinkedIncident, finalized_through: float, rules: JoinRules) -> Case:
+    """An engine with other rules that restores published incidents and rereads the topics."""
     case = Case(rules)
-    case.engine = Engine(SITE, rules, finalized_through_ms=ms(judged_to))
-    case.engine.restore(said, under_other_digest=True)
-    case.said = {said.incident_id: said}
+    case.engine = Engine(SITE, rules, finalized_through_ms=ms(finalized_through))
+    case.engine.restore(published, under_other_digest=True)
+    case.published = {published.incident_id: published}
     return case.shot().hit()
 
 
-@pytest.mark.parametrize("judged_to", [FREEZE - 10, FREEZE + 10])
-def test_where_incidents_change_for_longer_now_one_said_before_goes_on_for_longer(judged_to: float) -> None:
+@pytest.mark.parametrize("finalized_through", [FREEZE - 10, FREEZE + 10])
+def test_a_longer_retention_also_extends_incidents_published_before_the_change(finalized_through: float) -> None:
     longer = structs.replace(RULES, incident_retention_ms=2 * FREEZE * MINUTE_MS)
-    case = taken_over(linked().incident, judged_to, longer)
-    assert case.news() == [], "other rules alone change nothing"
-    case.pass_by(FREEZE + 20)
+    case = restored(linked().incident, finalized_through, longer)
+    assert case.publish() == [], "other rules alone change nothing"
+    case.advance_past(FREEZE + 20)
     case.hit(FREEZE + 30, revision=1, status="cancelled")
     incident = case.incident
     assert (incident.status, incident.revision, incident.frozen_at_ms) == ("retracted", 2, ms(2 * FREEZE))

@@ -1,4 +1,4 @@
-"""The codec: what decodes, what is rejected and why; the canonical form that breaks ties."""
+"""The codec: what decodes, what is rejected and why, and the canonical form that breaks ties."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from streams.core.events import (
 )
 from streams.core.topics import ACTIONS, HITS, INPUTS, READS, SHOTS
 
-# The machine may be busy with other tests: how long one example takes says nothing.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The machine may be busy with other tests, so the duration of one example means nothing.
+no_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WHOLE = 2**53
 SHOT = {"alert_id": "EXAMPLE-SHOT", "kind": "single_gunshot", "occurred_at_ms": 1_000, "lat": 41.5, "lon": -72.5}
 HIT = {"hit_id": "EXAMPLE-HIT", "plate": "TEST 123", "reported_at_ms": 2_000}
@@ -92,23 +92,23 @@ def as_bytes(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def refusal_of(topic: str, value: bytes | None) -> InvalidRecord:
-    with pytest.raises(InvalidRecord) as refusal:
+def rejection_of(topic: str, value: bytes | None) -> InvalidRecord:
+    with pytest.raises(InvalidRecord) as rejection:
         decode(topic, value)
-    return refusal.value
+    return rejection.value
 
 
-def decoded_or_refused(topic: str, value: bytes) -> Event | InvalidRecord:
+def decoded_or_rejected(topic: str, value: bytes) -> Event | InvalidRecord:
     try:
         return decode(topic, value)
-    except InvalidRecord as refusal:
-        return refusal
+    except InvalidRecord as rejection:
+        return rejection
 
 
 # What decodes
 
 
-def test_what_is_left_out_has_its_default():
+def test_omitted_fields_get_their_defaults():
     shot = decode(SHOTS, as_bytes(SHOT))
     assert isinstance(shot, ShotAlert)
     assert (shot.revision, shot.status, shot.uncertainty_m, shot.rounds) == (0, "unreviewed", 25, None)
@@ -123,103 +123,103 @@ def test_unknown_fields_are_ignored(topic):
     assert decode(topic, as_bytes(more)) == decode(topic, as_bytes(MINIMAL[topic]))
 
 
-@unhurried
+@no_deadline
 @given(any_event)
-def test_whatever_fits_the_contract_decodes_to_what_was_sent(topic_and_fields):
+def test_any_valid_record_decodes_to_the_fields_sent(topic_and_fields):
     topic, fields = topic_and_fields
     event = decode(topic, as_bytes(fields))
     assert {name: getattr(event, name) for name in fields} == fields
 
 
-def test_texts_are_measured_in_characters_not_bytes():
+def test_text_length_is_measured_in_characters_not_bytes():
     assert decode(SHOTS, as_bytes({**SHOT, "alert_id": "😀" * 128}))
-    assert refusal_of(SHOTS, as_bytes({**SHOT, "alert_id": "😀" * 129})).field == "alert_id"
+    assert rejection_of(SHOTS, as_bytes({**SHOT, "alert_id": "😀" * 129})).field == "alert_id"
 
 
-# What is refused
+# What is rejected
 
 
 @pytest.mark.parametrize("value", [None, b""])
 def test_an_empty_record_is_not_json(value):
-    assert refusal_of(READS, value).reason == "not_json"
+    assert rejection_of(READS, value).reason == "not_json"
 
 
 @pytest.mark.parametrize("topic", INPUTS)
-def test_every_required_field_is_named_when_it_is_missing_or_null(topic):
+def test_a_missing_or_null_required_field_is_named(topic):
     for field in MINIMAL[topic]:
         without = {name: value for name, value in MINIMAL[topic].items() if name != field}
         for fields in (without, {**without, field: None}):
-            refusal = refusal_of(topic, as_bytes(fields))
-            assert (refusal.reason, refusal.field) == ("schema", field)
+            rejection = rejection_of(topic, as_bytes(fields))
+            assert (rejection.reason, rejection.field) == ("schema", field)
 
 
 @pytest.mark.parametrize("number", [b"1.0", b"1e0", b"true", b'"1"', b"9007199254740993", b"1" * 400])
-def test_a_whole_number_is_written_as_one(number):
+def test_integer_fields_accept_only_json_integers_in_range(number):
     value = as_bytes({**SHOT, "revision": "HERE"}).replace(b'"HERE"', number)
-    refusal = refusal_of(SHOTS, value)
-    assert (refusal.reason, refusal.field) == ("schema", "revision")
+    rejection = rejection_of(SHOTS, value)
+    assert (rejection.reason, rejection.field) == ("schema", "revision")
 
 
-def test_bytes_that_are_no_json_are_not_json_even_after_a_field_that_does_not_fit():
-    assert refusal_of(SHOTS, b'{"alert_id": 1, "kind": nonsense}').reason == "not_json"
-    assert refusal_of(SHOTS, b'{"alert_id": 1, "kind": "caf\xe9"}').reason == "not_json"
-    assert refusal_of(SHOTS, b'{"alert_id": 1, "kind": "k"').reason == "not_json"
+def test_malformed_json_is_reported_as_not_json_even_after_an_invalid_field():
+    assert rejection_of(SHOTS, b'{"alert_id": 1, "kind": nonsense}').reason == "not_json"
+    assert rejection_of(SHOTS, b'{"alert_id": 1, "kind": "caf\xe9"}').reason == "not_json"
+    assert rejection_of(SHOTS, b'{"alert_id": 1, "kind": "k"').reason == "not_json"
 
 
-def test_a_number_too_large_for_a_float_does_not_fit_but_is_json():
-    refusal = refusal_of(SHOTS, as_bytes({**SHOT, "lat": "HERE"}).replace(b'"HERE"', b"1e400"))
-    assert (refusal.reason, refusal.field) == ("schema", "lat")
+def test_a_number_too_large_for_a_float_is_a_schema_error():
+    rejection = rejection_of(SHOTS, as_bytes({**SHOT, "lat": "HERE"}).replace(b'"HERE"', b"1e400"))
+    assert (rejection.reason, rejection.field) == ("schema", "lat")
 
 
-def test_a_recovered_hit_says_when_it_was_cleared():
-    refusal = refusal_of(HITS, as_bytes({**HIT, "status": "recovered"}))
-    assert (refusal.reason, refusal.field) == ("schema", "cleared_at_ms")
+def test_a_recovered_hit_requires_the_time_it_was_cleared():
+    rejection = rejection_of(HITS, as_bytes({**HIT, "status": "recovered"}))
+    assert (rejection.reason, rejection.field) == ("schema", "cleared_at_ms")
     assert decode(HITS, as_bytes({**HIT, "status": "recovered", "cleared_at_ms": 5}))
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"alert_id":', b'{"more":'])
-def test_bottomless_nesting_is_refused(opening):
+def test_excessive_nesting_is_rejected(opening):
     closing = {b"[": b"]"}.get(opening, b"}")
-    assert refusal_of(SHOTS, opening * 100_000 + b"1" + closing * 100_000).reason == "schema"
-    assert refusal_of(SHOTS, opening * 100_000).reason == "not_json"
+    assert rejection_of(SHOTS, opening * 100_000 + b"1" + closing * 100_000).reason == "schema"
+    assert rejection_of(SHOTS, opening * 100_000).reason == "not_json"
 
 
-def test_a_refusal_counts_as_dead_and_a_late_one_as_late():
+def test_a_rejected_record_counts_as_dead_or_if_late_as_late():
     assert InvalidRecord("schema", "lat", "wrong").outcome == "dead"
     assert InvalidRecord("late", "captured_at_ms", "too old").outcome == "late"
 
 
-def test_a_refusal_reads_as_a_sentence_with_the_field_where_there_is_one():
+def test_the_error_message_has_the_reason_the_field_if_any_and_the_detail():
     assert str(InvalidRecord("schema", "lat", "wrong")) == "schema: lat: wrong"
     assert str(InvalidRecord("not_json", "", "empty")) == "not_json: empty"
 
 
-@unhurried
+@no_deadline
 @given(st.sampled_from(INPUTS), st.binary(max_size=200))
-def test_no_bytes_raise_anything_but_a_refusal(topic, value):
-    refusal = refusal_of(topic, value)
-    assert refusal.reason in ("not_json", "schema")
+def test_arbitrary_bytes_raise_only_invalid_record(topic, value):
+    rejection = rejection_of(topic, value)
+    assert rejection.reason in ("not_json", "schema")
 
 
-@unhurried
+@no_deadline
 @given(st.sampled_from(INPUTS), st.data())
-def test_no_damage_to_a_good_record_raises_anything_but_a_refusal(topic, data):
+def test_a_damaged_record_raises_only_invalid_record(topic, data):
     value = bytearray(as_bytes(MINIMAL[topic]))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(value) - 1))
         value[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
-    result = decoded_or_refused(topic, bytes(value))
+    result = decoded_or_rejected(topic, bytes(value))
     if isinstance(result, InvalidRecord):
         assert result.reason in ("not_json", "schema")
     else:
         assert json.loads(canonical(result))
 
 
-@unhurried
+@no_deadline
 @given(st.sampled_from(INPUTS), st.data(), json_values)
-def test_no_json_in_any_field_raises_anything_but_a_refusal_that_names_the_field(topic, data, value):
+def test_arbitrary_json_in_a_field_raises_only_invalid_record_naming_the_field(topic, data, value):
     field = data.draw(st.sampled_from(sorted(MINIMAL[topic])))
-    result = decoded_or_refused(topic, as_bytes({**MINIMAL[topic], field: value}))
+    result = decoded_or_rejected(topic, as_bytes({**MINIMAL[topic], field: value}))
     if isinstance(result, InvalidRecord):
         assert (result.reason, result.field) == ("schema", field)
     else:
@@ -229,7 +229,7 @@ def test_no_json_in_any_field_raises_anything_but_a_refusal_that_names_the_field
 # The canonical form (JOIN.md, The fact)
 
 
-def test_the_canonical_form_is_written_out_like_this():
+def test_the_canonical_form_has_sorted_fields_with_defaults_and_no_whitespace():
     sent = '{"lon": -72, "kind": "single_gunshot", "alert_id": "EXÄMPLE", "more": 1, "occurred_at_ms": 7, "lat": 41}'
     assert (
         canonical(decode(SHOTS, sent.encode()))
@@ -240,13 +240,13 @@ def test_the_canonical_form_is_written_out_like_this():
     )
 
 
-def test_the_canonical_form_has_the_plate_as_received():
+def test_the_canonical_form_keeps_the_plate_as_received():
     assert b'"plate":"test-123"' in canonical(decode(READS, as_bytes({**READ, "plate": "test-123"})))
 
 
-@unhurried
+@no_deadline
 @given(any_event, st.randoms())
-def test_the_canonical_form_does_not_depend_on_order_white_space_escapes_or_unknown_fields(topic_and_fields, random):
+def test_the_canonical_form_ignores_order_whitespace_escapes_and_unknown_fields(topic_and_fields, random):
     topic, fields = topic_and_fields
     shuffled = [*fields.items(), ("unknown", [1])]
     random.shuffle(shuffled)
@@ -255,50 +255,50 @@ def test_the_canonical_form_does_not_depend_on_order_white_space_escapes_or_unkn
     assert canonical(decode(topic, one)) == canonical(decode(topic, other))
 
 
-@unhurried
+@no_deadline
 @given(any_event)
-def test_the_canonical_form_decodes_to_the_same_event_and_is_its_own_canonical_form(topic_and_fields):
+def test_the_canonical_form_decodes_to_the_same_event_and_is_idempotent(topic_and_fields):
     topic, fields = topic_and_fields
     event = decode(topic, as_bytes(fields))
     assert decode(topic, canonical(event)) == event
     assert canonical(decode(topic, canonical(event))) == canonical(event)
 
 
-@unhurried
+@no_deadline
 @given(any_event)
-def test_spelling_out_a_default_changes_nothing_in_the_canonical_form(topic_and_fields):
+def test_an_explicit_default_does_not_change_the_canonical_form(topic_and_fields):
     topic, fields = topic_and_fields
     event = decode(topic, as_bytes(fields))
     spelled_out = {name: getattr(event, name) for name in event.__struct_fields__}
     assert canonical(decode(topic, as_bytes(spelled_out))) == canonical(event)
 
 
-# What events say of themselves
+# Identity, time and type
 
 
-def test_revisions_share_what_identifies_them():
+def test_revisions_share_their_identity():
     shot = decode(SHOTS, as_bytes(SHOT))
     assert identity_of(decode(SHOTS, as_bytes({**SHOT, "revision": 3, "occurred_at_ms": 9}))) == identity_of(shot)
     hit = decode(HITS, as_bytes(HIT))
     assert identity_of(decode(HITS, as_bytes({**HIT, "revision": 3, "status": "cancelled"}))) == identity_of(hit)
 
 
-def test_reads_with_one_id_and_another_time_are_two_reads():
+def test_reads_with_the_same_id_and_different_times_are_distinct():
     read = decode(READS, as_bytes(READ))
     assert identity_of(decode(READS, as_bytes({**READ, "captured_at_ms": 3_001}))) != identity_of(read)
     assert identity_of(decode(READS, as_bytes({**READ, "confidence": 0.1}))) == identity_of(read)
 
 
-def test_actions_with_one_id_on_two_incidents_are_two_actions():
+def test_actions_with_the_same_id_on_two_incidents_are_distinct():
     action = decode(ACTIONS, as_bytes(ACTION))
     assert identity_of(decode(ACTIONS, as_bytes({**ACTION, "incident_id": "1" * 32}))) != identity_of(action)
 
 
-def test_an_events_time_is_when_it_happened_or_was_reported():
+def test_event_time_is_when_the_event_happened_or_was_reported():
     times = {topic: event_time_ms(decode(topic, as_bytes(MINIMAL[topic]))) for topic in INPUTS}
     assert times == {SHOTS: 1_000, HITS: 2_000, READS: 3_000, ACTIONS: 4_000}
 
 
-def test_each_topic_has_its_type():
+def test_each_topic_decodes_to_its_own_type():
     types = {topic: type(decode(topic, as_bytes(MINIMAL[topic]))) for topic in INPUTS}
     assert types == {SHOTS: ShotAlert, HITS: VehicleHit, READS: PlateRead, ACTIONS: IncidentAction}

@@ -1,4 +1,4 @@
-"""Which of several records counts, and what each is counted as."""
+"""Which of several records is the fact, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from streams.core.events import IncidentAction, PlateRead, ShotAlert, VehicleHit
 from streams.core.facts import Versions
 
-unhurried = settings(deadline=None)
+no_deadline = settings(deadline=None)
 
 
-def hit(revision: int = 0, make: str | None = None, **said: Any) -> VehicleHit:
-    return VehicleHit(hit_id="H", plate="TEST 123", reported_at_ms=0, revision=revision, make=make, **said)
+def hit(revision: int = 0, make: str | None = None, **fields: Any) -> VehicleHit:
+    return VehicleHit(hit_id="H", plate="TEST 123", reported_at_ms=0, revision=revision, make=make, **fields)
 
 
 def versions(*records: tuple[int, VehicleHit]) -> Versions[VehicleHit]:
@@ -31,7 +31,7 @@ def make_of(known: Versions[VehicleHit], until_ms: int, since_ms: int = -1_000) 
     return fact.event.make
 
 
-def test_the_greatest_revision_is_the_fact_whenever_it_came():
+def test_the_greatest_revision_is_the_fact_regardless_of_arrival_order():
     assert make_of(versions((1, hit(2, "second")), (2, hit(1, "first"))), 10) == "second"
 
 
@@ -45,7 +45,7 @@ def test_canonical_json_is_compared_as_utf_8_bytes():
 
 
 @pytest.mark.parametrize(("small", "great"), [(1e-05, 1e-10), (0.5, 1.0), (10.0, 9.5), (-1.0, 1.0)])
-def test_canonical_numbers_are_compared_as_they_are_written(small, great):
+def test_canonical_numbers_are_compared_as_text(small, great):
     shots: Versions[ShotAlert] = Versions()
     for lat in (great, small):
         at = ShotAlert(alert_id="S", kind="single_gunshot", occurred_at_ms=0, lat=lat, lon=0.0)
@@ -55,7 +55,7 @@ def test_canonical_numbers_are_compared_as_they_are_written(small, great):
     assert fact.event.lat == great
 
 
-def test_both_ends_of_the_span_count():
+def test_both_ends_of_the_span_are_inclusive():
     known = versions((10, hit(5, "early")), (20, hit(3, "late")))
     assert make_of(known, 20, 10) == "early"
     assert make_of(known, 20, 11) == "late"
@@ -64,7 +64,7 @@ def test_both_ends_of_the_span_count():
     assert known.fact(9) is None
 
 
-def test_a_content_that_came_several_times_has_all_its_stamps():
+def test_content_received_several_times_keeps_all_its_stamps():
     known = versions((30, hit(1, "a")), (10, hit(1, "a")), (20, hit(1, "a")))
     fact = known.fact(10)
     assert fact is not None
@@ -76,7 +76,7 @@ def test_the_first_stamp_is_the_smallest_of_all_contents():
     assert versions((30, hit(1)), (10, hit(0)), (20, hit(2))).first_ms == 10
 
 
-def test_every_record_counts_as_what_it_is_after_those_before_it():
+def test_each_record_has_the_outcome_that_follows_from_earlier_ones():
     known = versions()
     records = [(1, "a"), (0, "a"), (1, "b"), (1, "a"), (0, "a"), (2, "a"), (2, "b")]
     outcomes = [known.add(hit(revision, make), n) for n, (revision, make) in enumerate(records)]
@@ -93,7 +93,7 @@ def test_events_without_revisions_can_only_conflict():
         assert actions.add(IncidentAction("A", "I", "dismiss", "someone", 0, note=note), 0) == outcome
 
 
-def test_a_negative_zero_is_another_content_for_it_is_written_otherwise():
+def test_negative_zero_is_different_content_because_its_text_differs():
     shots = [ShotAlert("S", "single_gunshot", 0, lat, 0.0) for lat in (0.0, -0.0)]
     facts = set()
     for order in (shots, shots[::-1]):
@@ -111,31 +111,31 @@ records_of_one_hit = st.lists(
 )
 
 
-@unhurried
+@no_deadline
 @given(records_of_one_hit, st.randoms(use_true_random=False), st.integers(-1, 21), st.integers(-1, 21))
-def test_the_fact_does_not_depend_on_the_order_in_which_records_came(records, rng, until_ms, since_ms):
+def test_the_fact_does_not_depend_on_arrival_order(records, rng, until_ms, since_ms):
     orders = [records, rng.sample(records, len(records))]
     facts = [versions(*order).fact(until_ms, since_ms) for order in orders]
-    told = [fact and (fact.event, fact.stamp_ms(since_ms)) for fact in facts]
-    assert told[0] == told[1]
+    results = [fact and (fact.event, fact.stamp_ms(since_ms)) for fact in facts]
+    assert results[0] == results[1]
 
 
-@unhurried
+@no_deadline
 @given(records_of_one_hit, st.integers(0, 25), st.integers(0, 10))
-def test_what_is_forgotten_changes_no_fact_from_the_watermark_on(records, watermark_ms, keep_ms):
-    """Spans that begin ``keep_ms`` or less before the watermark and end at it or later."""
+def test_forgetting_changes_no_fact_from_the_watermark_on(records, watermark_ms, keep_ms):
+    """Checks spans that begin at most ``keep_ms`` before the watermark and end at or after it."""
     whole, thinned = versions(*records), versions(*records)
-    gone = thinned.forget(watermark_ms, keep_ms)
-    assert gone == all(stamp_ms + keep_ms < watermark_ms for stamp_ms, _ in records)
+    forgotten = thinned.forget(watermark_ms, keep_ms)
+    assert forgotten == all(stamp_ms + keep_ms < watermark_ms for stamp_ms, _ in records)
     for since_ms in range(watermark_ms - keep_ms, watermark_ms + 1):
         for until_ms in range(watermark_ms, watermark_ms + 5):
             facts = [known.fact(until_ms, since_ms) for known in (whole, thinned)]
-            if gone:
+            if forgotten:
                 assert facts[0] is None
             else:
                 assert (facts[0] and facts[0].event) == (facts[1] and facts[1].event)
 
 
-def test_an_identity_is_forgotten_only_after_the_time_to_keep_it_is_over():
+def test_an_identity_is_forgotten_only_after_its_retention():
     assert not versions((10, hit())).forget(15, 5)
     assert versions((10, hit())).forget(16, 5)

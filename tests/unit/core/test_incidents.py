@@ -1,4 +1,4 @@
-"""What an incident says, given its facts; and when two say the same."""
+"""The content of an incident, given its facts, and when two incidents have equal content."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SHOT = ShotAlert("S", "single_gunshot", AT_MS, 41.76, -72.67)
 HIT = VehicleHit("H", "SIMB01", AT_MS - 3_600_000)
 
 
-def read(after_ms: int = 60_000, **said: Any) -> StampedRead:
+def read(after_ms: int = 60_000, **fields: Any) -> StampedRead:
     plain = PlateRead("R", "SIMB01", AT_MS + after_ms, "here", "camera", 0.9)
-    return StampedRead(structs.replace(plain, **said), AT_MS + after_ms + 5)
+    return StampedRead(structs.replace(plain, **fields), AT_MS + after_ms + 5)
 
 
-def facts(*attached: StampedRead, **said: Any) -> IncidentFacts:
+def facts(*attached: StampedRead, **fields: Any) -> IncidentFacts:
     plain = IncidentFacts(
         incident_id=incident_id("S", "H", "51M801"),
         shot=SHOT,
@@ -51,59 +51,59 @@ def facts(*attached: StampedRead, **said: Any) -> IncidentFacts:
         review=[],
         frozen_at_ms=AT_MS + 9,
     )
-    return structs.replace(plain, **said)
+    return structs.replace(plain, **fields)
 
 
-def incident(*attached: StampedRead, **said: Any) -> LinkedIncident:
-    return IncidentBuilder(SITE, JoinRules(), DEFAULT).build(facts(*attached, **said), 3)
+def incident(*attached: StampedRead, **fields: Any) -> LinkedIncident:
+    return IncidentBuilder(SITE, JoinRules(), DEFAULT).build(facts(*attached, **fields), 3)
 
 
-def test_the_id_is_half_a_sha_256_over_compact_json():
+def test_the_id_is_the_first_half_of_a_sha_256_over_compact_json():
     assert incident_id("S", "H", "51M801") == hashlib.sha256(b'["S","H","51M801"]').hexdigest()[:32]
 
 
 @pytest.mark.parametrize("odd", ['"', "\\", "\n", "\x7f", "/", "é", "\u2028", "😀", "\x01"])
-def test_the_id_of_odd_characters_is_over_their_json_as_python_writes_it(odd):
+def test_special_characters_in_ids_are_hashed_as_python_writes_them_in_json(odd):
     import json
 
     text = json.dumps([odd, odd, "51M801"], separators=(",", ":"), ensure_ascii=False)
     assert incident_id(odd, odd, "51M801") == hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def test_ids_that_run_together_are_kept_apart():
+def test_ids_that_concatenate_to_the_same_text_give_different_incident_ids():
     assert incident_id("a", "bc", "K") != incident_id("ab", "c", "K")
 
 
-def test_it_is_open_while_it_has_sightings_and_retracted_without():
+def test_an_incident_is_open_with_sightings_and_retracted_without():
     assert incident(read()).status == "open"
     assert incident(read(confidence=0.1)).status == "retracted"
     assert incident(read(confidence=0.1), read()).status == "open"
     assert incident().status == "retracted"
 
 
-def test_reads_that_the_present_facts_no_longer_support_are_set_aside_in_their_order():
-    told = incident(read(1, read_id="a"), read(2, read_id="b", confidence=0.1), read(3, read_id="c"))
-    assert [s.read_id for s in told.sightings] == ["a", "c"]
-    assert [s.read_id for s in told.set_aside] == ["b"]
+def test_reads_that_present_facts_no_longer_support_are_set_aside():
+    built = incident(read(1, read_id="a"), read(2, read_id="b", confidence=0.1), read(3, read_id="c"))
+    assert [s.read_id for s in built.sightings] == ["a", "c"]
+    assert [s.read_id for s in built.set_aside] == ["b"]
 
 
-def test_of_a_dismissed_shot_everything_is_set_aside():
-    told = incident(read(), shot=structs.replace(SHOT, status="dismissed"))
-    assert (told.status, len(told.sightings), len(told.set_aside), told.score) == ("retracted", 0, 1, 0.0)
+def test_all_reads_of_a_dismissed_shot_are_set_aside():
+    built = incident(read(), shot=structs.replace(SHOT, status="dismissed"))
+    assert (built.status, len(built.sightings), len(built.set_aside), built.score) == ("retracted", 0, 1, 0.0)
 
 
-def test_it_carries_every_field_of_its_facts_with_their_stamps():
+def test_an_incident_contains_every_field_of_its_facts_with_their_stamps():
     action = IncidentAction("A", "I", "dismiss", "someone", AT_MS, reason="r", note="n")
-    told = incident(read(), review=[(action, 77)], left_out_from_ms=5)
-    assert {**structs.asdict(SHOT), "stamp_ms": AT_MS + 1} == structs.asdict(told.shot)
-    assert {**structs.asdict(HIT), "stamp_ms": AT_MS + 2} == structs.asdict(told.vehicle)
-    assert [structs.asdict(reviewed) for reviewed in told.review] == [{**structs.asdict(action), "stamp_ms": 77}]
-    assert (told.revision, told.left_out_from_ms, told.frozen_at_ms, told.caution) == (3, 5, AT_MS + 9, CAUTION)
+    built = incident(read(), review=[(action, 77)], left_out_from_ms=5)
+    assert {**structs.asdict(SHOT), "stamp_ms": AT_MS + 1} == structs.asdict(built.shot)
+    assert {**structs.asdict(HIT), "stamp_ms": AT_MS + 2} == structs.asdict(built.vehicle)
+    assert [structs.asdict(reviewed) for reviewed in built.review] == [{**structs.asdict(action), "stamp_ms": 77}]
+    assert (built.revision, built.left_out_from_ms, built.frozen_at_ms, built.caution) == (3, 5, AT_MS + 9, CAUTION)
 
 
-def test_a_sighting_says_where_when_how_far_and_how_fast():
-    (told,) = incident(read(300_000, ramp_id="there", plate="5im-b01", region=" ct", make="Ford")).sightings
-    assert structs.asdict(told) == {
+def test_a_sighting_has_place_time_distance_and_required_speed():
+    (built,) = incident(read(300_000, ramp_id="there", plate="5im-b01", region=" ct", make="Ford")).sightings
+    assert structs.asdict(built) == {
         "read_id": "R",
         "ramp_id": "there",
         "road": "I-84",
@@ -125,7 +125,7 @@ def test_a_sighting_says_where_when_how_far_and_how_fast():
     }
 
 
-def test_the_direction_is_the_ramps_not_the_cameras():
+def test_the_direction_comes_from_the_ramp_and_not_from_the_read():
     assert incident(read(direction="off")).sightings[0].direction == "on"
 
 
@@ -133,28 +133,28 @@ def test_a_read_before_the_shot_has_a_negative_delay():
     assert incident(read(-1_500)).sightings[0].seconds_from_shot == -1.5
 
 
-def test_a_read_set_aside_at_the_very_time_of_the_shot_has_no_speed():
+def test_a_distant_read_at_the_exact_time_of_the_shot_has_no_required_speed():
     (aside,) = incident(read(0, ramp_id="there")).set_aside
     assert aside.required_speed_mps is None
 
 
 @pytest.mark.parametrize(("lat", "zone_id"), [(41.76, "centre"), (41.78, "centre"), (41.79, "city")])
-def test_the_zone_is_the_shots(lat, zone_id):
+def test_the_zone_is_that_of_the_shot(lat, zone_id):
     assert incident(read(), shot=structs.replace(SHOT, lat=lat)).zone_id == zone_id
 
 
-def test_only_a_confirmed_shot_counts_as_reviewed():
+def test_only_a_confirmed_shot_is_without_the_unreviewed_warning():
     assert "unreviewed" in incident(read()).warnings
     assert "unreviewed" not in incident(read(), shot=structs.replace(SHOT, status="confirmed")).warnings
 
 
-def test_the_revision_and_the_vehicles_stamp_are_no_content():
+def test_revision_and_vehicle_stamp_are_not_part_of_the_content():
     one = incident(read())
     vehicle = structs.replace(one.vehicle, stamp_ms=0)
     assert same_content(one, structs.replace(one, revision=9, vehicle=vehicle))
 
 
-def test_everything_else_is_content():
+def test_every_other_field_is_part_of_the_content():
     one = incident(read())
     others: list[LinkedIncident] = [
         incident(read(), shot_stamp_ms=AT_MS),
@@ -169,10 +169,10 @@ def test_everything_else_is_content():
     assert not any(same_content(one, other) for other in others)
 
 
-def test_given_the_same_facts_it_says_the_same_to_the_byte():
-    told = [msgspec.json.encode(incident(read(), read(5, read_id="b"))) for _ in range(2)]
-    assert told[0] == told[1]
-    assert msgspec.json.encode(msgspec.json.decode(told[0], type=LinkedIncident)) == told[0]
+def test_the_same_facts_give_a_byte_identical_incident():
+    encoded = [msgspec.json.encode(incident(read(), read(5, read_id="b"))) for _ in range(2)]
+    assert encoded[0] == encoded[1]
+    assert msgspec.json.encode(msgspec.json.decode(encoded[0], type=LinkedIncident)) == encoded[0]
 
 
 FROM_SITE_SHOT_OR_STAMP = {
@@ -189,7 +189,7 @@ FROM_SITE_SHOT_OR_STAMP = {
 }
 
 
-def test_every_field_of_a_read_is_restored_from_its_sighting():
+def test_every_field_of_a_read_can_be_restored_from_its_sighting():
     lacking = {
         name
         for name in PlateRead.__struct_fields__
@@ -201,7 +201,7 @@ def test_every_field_of_a_read_is_restored_from_its_sighting():
     )
 
 
-def test_every_field_of_a_sighting_is_a_read_s_or_follows_from_something_else():
+def test_every_field_of_a_sighting_is_taken_from_the_read_or_derived():
     of_read = {
         RENAMED_IN_SIGHTING.get(name, name) for name in PlateRead.__struct_fields__ if name not in NOT_IN_SIGHTING
     }

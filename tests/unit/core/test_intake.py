@@ -1,4 +1,4 @@
-"""The door: the order of refusals, and the edges of what still comes in."""
+"""Intake: the order of rejection reasons and the limits of what is admitted."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def admit(topic: str, fields: dict[str, Any], stamp_ms: int = AT_MS, rules: Join
     return Intake(SITE, rules).admit(Record(topic=topic, partition=3, offset=17, stamp_ms=stamp_ms, value=value))
 
 
-def refusal(topic: str, fields: dict[str, Any], stamp_ms: int = AT_MS, rules: JoinRules = RULES) -> tuple[str, str]:
-    with pytest.raises(InvalidRecord) as refused:
+def rejection(topic: str, fields: dict[str, Any], stamp_ms: int = AT_MS, rules: JoinRules = RULES) -> tuple[str, str]:
+    with pytest.raises(InvalidRecord) as rejected:
         admit(topic, fields, stamp_ms, rules)
-    return refused.value.reason, refused.value.field
+    return rejected.value.reason, rejected.value.field
 
 
-def test_what_is_admitted_keeps_its_place_in_the_log():
+def test_an_admitted_record_keeps_its_partition_offset_and_stamp():
     admitted = admit(READS, READ, AT_MS + 5)
     assert (admitted.topic, admitted.record.partition, admitted.record.offset, admitted.stamp_ms) == (
         READS,
@@ -52,7 +52,7 @@ def test_what_is_admitted_keeps_its_place_in_the_log():
 
 
 @pytest.mark.parametrize(("topic", "fields"), [(HITS, HIT), (READS, READ)])
-def test_hits_and_reads_come_in_with_their_plate_key(topic, fields):
+def test_hits_and_reads_are_admitted_with_their_plate_key(topic, fields):
     assert admit(topic, fields).plate_key == "TE5T123"
 
 
@@ -61,30 +61,30 @@ def test_shots_and_actions_have_no_plate_key(topic, fields):
     assert admit(topic, fields).plate_key == ""
 
 
-def test_the_first_reason_that_matches_is_the_one_given():
+def test_a_record_with_several_faults_is_rejected_for_the_first_matching_reason():
     fields: dict[str, Any] = {**READ, "plate": "", "ramp_id": "nowhere", "captured_at_ms": AT_MS + 10**9}
     wrong = {**fields, "confidence": 2}
-    assert refusal(READS, wrong) == ("schema", "confidence")
-    assert refusal(READS, fields) == ("plate", "plate")
-    assert refusal(READS, {**fields, "plate": "UNKNOWN"}) == ("placeholder", "plate")
-    assert refusal(READS, {**fields, "plate": "TEST 123"}) == ("unknown_ramp", "ramp_id")
-    assert refusal(READS, {**fields, "plate": "TEST 123", "ramp_id": "ramp-1"}) == ("future", "captured_at_ms")
+    assert rejection(READS, wrong) == ("schema", "confidence")
+    assert rejection(READS, fields) == ("plate", "plate")
+    assert rejection(READS, {**fields, "plate": "UNKNOWN"}) == ("placeholder", "plate")
+    assert rejection(READS, {**fields, "plate": "TEST 123"}) == ("unknown_ramp", "ramp_id")
+    assert rejection(READS, {**fields, "plate": "TEST 123", "ramp_id": "ramp-1"}) == ("future", "captured_at_ms")
 
 
 @pytest.mark.parametrize(
     ("topic", "fields", "time"),
     [(SHOTS, SHOT, "occurred_at_ms"), (HITS, HIT, "reported_at_ms"), (READS, READ, "captured_at_ms")],
 )
-def test_a_clock_may_be_ahead_by_the_skew_allowed_and_no_more(topic, fields, time):
+def test_a_clock_may_be_ahead_by_at_most_the_allowed_skew(topic, fields, time):
     skew_ms = RULES.max_future_skew_ms
     assert admit(topic, fields, AT_MS - skew_ms)
-    assert refusal(topic, fields, AT_MS - skew_ms - 1) == ("future", time)
+    assert rejection(topic, fields, AT_MS - skew_ms - 1) == ("future", time)
 
 
-def test_a_read_may_come_until_its_deadline_and_not_after():
+def test_a_read_is_admitted_up_to_its_deadline_and_late_after_it():
     deadline_ms = AT_MS + RULES.read_retention_ms
     assert admit(READS, READ, deadline_ms)
-    assert refusal(READS, READ, deadline_ms + 1) == ("late", "captured_at_ms")
+    assert rejection(READS, READ, deadline_ms + 1) == ("late", "captured_at_ms")
 
 
 @pytest.mark.parametrize(("topic", "fields"), [(SHOTS, SHOT), (HITS, HIT), (ACTIONS, ACTION)])
@@ -92,34 +92,34 @@ def test_only_reads_can_be_late(topic, fields):
     assert admit(topic, fields, AT_MS + 400 * 86_400_000)
 
 
-def test_an_actions_clock_is_not_judged():
+def test_an_actions_clock_is_not_checked():
     assert admit(ACTIONS, ACTION, AT_MS - 400 * 86_400_000)
 
 
 @pytest.mark.parametrize("plate", RULES.placeholder_plates)
 @pytest.mark.parametrize(("topic", "fields"), [(HITS, HIT), (READS, READ)])
-def test_what_stands_for_no_plate_is_refused_however_it_is_written(topic, fields, plate):
+def test_a_placeholder_plate_is_rejected_in_any_case_and_spacing(topic, fields, plate):
     spaced = " ".join(plate.lower())
-    assert refusal(topic, {**fields, "plate": spaced}) == ("placeholder", "plate")
+    assert rejection(topic, {**fields, "plate": spaced}) == ("placeholder", "plate")
 
 
-def test_a_lookalike_of_a_placeholder_is_a_plate():
+def test_a_lookalike_of_a_placeholder_is_admitted_as_a_plate():
     assert admit(READS, {**READ, "plate": "OOOOOO"}).plate_key == "000000"
 
 
-def test_placeholders_are_a_setting_and_are_compared_after_normalising():
+def test_placeholder_plates_are_configurable_and_compared_after_normalising():
     rules = JoinRules(placeholder_plates=("no-read",))
-    assert refusal(READS, {**READ, "plate": "NO READ"}, rules=rules) == ("placeholder", "plate")
+    assert rejection(READS, {**READ, "plate": "NO READ"}, rules=rules) == ("placeholder", "plate")
     assert admit(READS, {**READ, "plate": "UNKNOWN"}, rules=rules).plate_key == "UNKN0WN"
 
 
-def test_an_unknown_ramp_is_named_with_its_site_and_the_remedy():
+def test_the_error_for_an_unknown_ramp_names_the_ramp_the_site_and_the_remedy():
     with pytest.raises(InvalidRecord, match="'nowhere' is not a ramp of site example; add it to the site file"):
         admit(READS, {**READ, "ramp_id": "nowhere"})
 
 
-def test_no_refusal_repeats_a_plate():
+def test_error_messages_never_contain_a_plate():
     for fields in ({**READ, "ramp_id": "nowhere"}, {**READ, "captured_at_ms": 0}, {**READ, "plate": "TEST 1234567"}):
-        with pytest.raises(InvalidRecord) as refused:
+        with pytest.raises(InvalidRecord) as rejected:
             admit(READS, fields)
-        assert "TEST" not in str(refused.value)
+        assert "TEST" not in str(rejected.value)

@@ -1,4 +1,4 @@
-"""The front door: a record in, its outcome and everything that follows from it out."""
+"""The pipeline: each record gives an outcome, effects and incidents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ACTION = {"action_id": "A", "incident_id": "I", "kind": "acknowledge", "by": "x"
 
 
 class ToPartitionOne:
-    """Routes every record to partition 1, but those that were forwarded."""
+    """Routes every record to partition 1, except forwarded ones, which stay where they are."""
 
     forward_bytes_max: int | None = BYTES_MAX
 
@@ -57,7 +57,7 @@ def outcomes(effects: Effects) -> dict[tuple[str, str], int]:
     return {key: count for key, count in effects.outcomes.items() if count}
 
 
-def test_a_shot_a_hit_and_a_read_make_an_incident_and_three_tallies():
+def test_a_shot_a_hit_and_a_read_produce_an_incident_and_three_tallies():
     whole = pipeline()
     effects = Effects()
     for each in (record(SHOTS, SHOT), record(HITS, HIT), record(READS, READ), record(ACTIONS, ACTION)):
@@ -76,7 +76,7 @@ def test_a_duplicate_is_not_tallied_again():
     assert (outcomes(effects), effects.tallies, effects.shots) == ({(SHOTS, "duplicate"): 1}, [], [])
 
 
-def test_an_invalid_record_becomes_a_dead_letter_that_keeps_no_traceback():
+def test_an_invalid_record_becomes_a_dead_letter_without_a_traceback():
     effects = pipeline().apply(record(READS, b"x", offset=7))
     (dead,) = effects.dead_letters
     assert (dead.key, dead.error.reason, outcomes(effects)) == (f"{READS}-0-7", "not_json", {(READS, "dead"): 1})
@@ -84,76 +84,76 @@ def test_an_invalid_record_becomes_a_dead_letter_that_keeps_no_traceback():
     assert dead.error.__context__ is None
 
 
-def test_a_shot_beyond_the_limit_has_one_dead_letter_whoever_applies_it():
+def test_a_shot_beyond_the_limit_produces_exactly_one_dead_letter():
     whole = pipeline()
     whole.apply(record(SHOTS, SHOT))
     (dead,) = whole.apply(record(SHOTS, {**SHOT, "alert_id": "S2"})).dead_letters
     assert (dead.error.reason, dead.error.field) == ("limit", "alert_id")
 
 
-def of_partitions() -> Pipeline:
-    apart = Pipeline(SITE, RULES, routing=ToPartitionOne())
+def partitioned_pipeline() -> Pipeline:
+    partitioned = Pipeline(SITE, RULES, routing=ToPartitionOne())
     for number in (0, 1):
-        apart.add(number, Engine(SITE, RULES))
-    return apart
+        partitioned.add(number, Engine(SITE, RULES))
+    return partitioned
 
 
-def test_a_record_on_the_wrong_partition_is_forwarded_and_nothing_else():
-    effects = of_partitions().apply(record(HITS, HIT))
+def test_a_misrouted_record_is_only_forwarded():
+    effects = partitioned_pipeline().apply(record(HITS, HIT))
     (forward,) = effects.forwards
     assert (forward.partition, forward.plate_key) == (1, "51M801")
     assert (outcomes(effects), effects.tallies) == ({(HITS, "forwarded"): 1}, [])
 
 
-def test_a_forwarded_record_is_joined_wherever_it_is():
-    effects = of_partitions().apply(record(HITS, HIT, forwarded_from="1:5"))
+def test_a_forwarded_record_is_joined_on_whichever_partition_it_is():
+    effects = partitioned_pipeline().apply(record(HITS, HIT, forwarded_from="1:5"))
     assert (outcomes(effects), effects.forwards) == ({(HITS, "used"): 1}, [])
 
 
 def test_a_record_too_large_to_forward_becomes_a_dead_letter():
     large = json.dumps(HIT).encode() + b" " * BYTES_MAX
-    effects = of_partitions().apply(record(HITS, large))
+    effects = partitioned_pipeline().apply(record(HITS, large))
     assert (outcomes(effects), effects.forwards) == ({(HITS, "dead"): 1}, [])
     assert effects.dead_letters[0].error.reason == "limit"
     assert effects.dead_letters[0].error.__traceback__ is None
 
 
-def test_a_forward_that_its_topic_does_not_take_back_is_counted_as_dead():
-    effects = of_partitions().apply(record(HITS, HIT))
+def test_a_forward_rejected_by_its_topic_is_counted_as_dead():
+    effects = partitioned_pipeline().apply(record(HITS, HIT))
     effects = effects.without_forwards(effects.forwards)
     assert effects.forwards == []
     assert outcomes(effects) == {(HITS, "dead"): 1}
     assert [dead.key for dead in effects.dead_letters] == [f"{HITS}-0-0"]
 
 
-def test_engines_of_partitions_publish_for_themselves_and_get_all_shots_even_if_added_later():
-    apart = Pipeline(SITE, RULES, routing=ToPartitionOne())
+def test_each_partitions_engine_gets_all_shots_and_publishes_only_its_own_incidents():
+    partitioned = Pipeline(SITE, RULES, routing=ToPartitionOne())
     first, later = Engine(SITE, RULES), Engine(SITE, RULES)
-    apart.add(0, first)
-    apart.apply(record(SHOTS, SHOT))
-    apart.add(1, later)
+    partitioned.add(0, first)
+    partitioned.apply(record(SHOTS, SHOT))
+    partitioned.add(1, later)
     for each in (record(HITS, HIT, 1), record(READS, READ, 1)):
-        assert apart.apply(each).incidents == []
+        assert partitioned.apply(each).incidents == []
     assert first.changes() == []
     assert [incident.shot.alert_id for incident in later.changes()] == ["S"]
 
 
-def test_reads_applied_as_columns_have_the_outcomes_of_each():
-    apart = of_partitions()
+def test_reads_applied_as_columns_are_each_counted():
+    partitioned = partitioned_pipeline()
     values = [json.dumps({**READ, "read_id": str(n)}).encode() for n in range(5)]
-    effects = apart.apply_reads(1, values, [AT_MS] * 5)
+    effects = partitioned.apply_reads(1, values, [AT_MS] * 5)
     assert effects is not None
     assert outcomes(effects) == {(READS, "used"): 5}
 
 
-def test_reads_that_need_a_closer_look_are_not_applied_as_columns():
-    apart = of_partitions()
-    sound = json.dumps(READ).encode()
-    for partition, values in ((0, [sound]), (1, [sound, b"x"]), (1, [sound, None])):
-        assert apart.apply_reads(partition, values, [AT_MS] * len(values)) is None
+def test_misrouted_or_invalid_reads_are_not_applied_as_columns():
+    partitioned = partitioned_pipeline()
+    valid = json.dumps(READ).encode()
+    for partition, values in ((0, [valid]), (1, [valid, b"x"]), (1, [valid, None])):
+        assert partitioned.apply_reads(partition, values, [AT_MS] * len(values)) is None
 
 
-def test_a_clock_far_ahead_does_not_move_the_time_of_the_last_event():
+def test_a_clock_far_ahead_does_not_advance_the_time_of_the_last_event():
     whole = pipeline()
     whole.apply(record(SHOTS, SHOT))
     whole.apply(record(ACTIONS, {**ACTION, "at_ms": AT_MS + 10**9}))

@@ -28,7 +28,7 @@ def test_every_topic_is_an_input_or_an_output():
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
-def test_a_row_is_enough_for_the_plan_the_schema_and_the_rights(topic: Topic):
+def test_plan_schema_and_access_rights_follow_from_the_topics_row(topic: Topic):
     settings = Settings(prefix="p-")
     (planned,) = [plan for plan in topics.plan(settings) if plan.topic is topic]
     assert planned.name == f"p-{topic.name}"
@@ -43,7 +43,7 @@ def test_a_row_is_enough_for_the_plan_the_schema_and_the_rights(topic: Topic):
     assert listed == {(access.component, operation) for access in topic.access for operation in access.operations}
 
 
-def test_the_topics_that_are_joined_have_equal_numbers_of_partitions():
+def test_joined_topics_have_equal_numbers_of_partitions():
     plans = {plan.topic.name: plan for plan in topics.plan(Settings(partitions=7))}
     assert {plans[name].partitions for name in (*JOINED, INCIDENTS)} == {7}
     assert all(plans[name].has_fixed_partitions for name in (*JOINED, INCIDENTS, *COUNTED))

@@ -1,8 +1,8 @@
-"""The interval buffer joins as stream engines do: Flink's own cases, and two known traps.
+"""The interval buffer joins like other stream engines: Flink's test cases and two known pitfalls.
 
-A join of two buffers is a few lines: keep the record, ask the other side for the interval around
-its time. Flink's watermark W says that nothing up to and including W comes any more; ours is the
-first time at which something may still come, so it is W + 1.
+A join of two buffers takes a few lines: store the record, then query the other side for the
+interval around its time. Flink's watermark W means that no record up to and including W will
+arrive. Ours is the earliest time at which a record may still arrive, so it is W + 1.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ RIGHT_FIRST = LEFT_FIRST[4:] + LEFT_FIRST[:4]
         pytest.param(0, 0, "11 22 33 44", id="(-1,1)"),
     ],
 )
-def test_the_pairs_within_the_bounds_are_those_of_flink(lower: int, upper: int, pairs: str, records: tuple[str, ...]):
+def test_pairs_within_the_bounds_match_flink(lower: int, upper: int, pairs: str, records: tuple[str, ...]):
     assert sorted(Join(lower, upper).feed(*records).pairs) == pairs.split()
 
 
@@ -75,7 +75,7 @@ def test_late_records_are_reported_and_not_joined():
     assert join.late == ["L1", "R2"]
 
 
-def test_the_watermark_cleans_up_what_can_match_no_more_and_nothing_else():
+def test_the_watermark_removes_exactly_the_records_that_can_no_longer_match():
     join = Join(-1, 0).feed(*(f"{side}{at}" for at in range(1, 6) for side in "LR"))
     assert join.passed(1).kept() == ([2, 3, 4, 5], [1, 2, 3, 4, 5])
     assert join.passed(4).kept() == ([5], [4, 5])
@@ -83,7 +83,7 @@ def test_the_watermark_cleans_up_what_can_match_no_more_and_nothing_else():
     assert len(join.left) == len(join.right) == 0
 
 
-def test_a_restored_copy_goes_on_where_the_snapshot_was_taken():
+def test_a_restored_copy_continues_from_the_snapshot():
     join = Join(-1, 1).feed(*(f"{side}{at}" for at in range(1, 4) for side in "LR"))
     assert len(join.pairs) == 7
     restored = copy.deepcopy(join)
@@ -91,12 +91,12 @@ def test_a_restored_copy_goes_on_where_the_snapshot_was_taken():
     assert sorted(restored.feed("L4", "R4").pairs) == ["34", "43", "44"]
 
 
-def test_a_left_record_that_comes_last_still_finds_the_later_right_ones():
+def test_a_left_record_that_arrives_last_still_matches_later_right_records():
     join = Join(-3, 3).feed("R6", "R7", "R8", "R11", "L10")
     assert join.pairs == ["107", "108", "1011"]
 
 
-def test_one_clock_in_the_future_makes_nobody_late():
+def test_one_clock_in_the_future_makes_no_other_record_late():
     join = Join(-1, 1).feed("R99", "L3", "R3")
     assert join.late == []
     assert join.pairs == ["33"]

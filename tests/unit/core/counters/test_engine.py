@@ -74,19 +74,19 @@ NOON = "2026-06-05T16:00:00"
 # --- what is counted
 
 
-def test_a_shot_counts_in_its_zone_and_the_city_and_one_in_no_zone_in_the_city_alone():
+def test_a_shot_counts_in_its_zone_if_it_has_one_and_always_in_the_city():
     engine = engine_of(shot("a", "2026-06-05T12:00:00"), shot("b", "2026-06-05T12:00:00", "city"), as_of=NOON)
     assert {counter_key(c): c.periods.ytd_vs_last_year.count for c in engine.counters()} == dict.fromkeys(
         EVERY_KEY, 0
     ) | {"shots/west": 1, "shots/city": 2}
 
 
-def test_a_zone_that_the_site_does_not_have_counts_in_the_city():
+def test_a_shot_in_an_unknown_zone_counts_in_the_city():
     engine = engine_of(shot("a", "2026-06-05T12:00:00", "north"), as_of=NOON)
     assert last_28(engine, "shots/city") == 1
 
 
-def test_the_highest_revision_counts_and_then_the_greatest_canonical_json():
+def test_the_highest_revision_counts_and_ties_go_to_the_greatest_canonical_json():
     one, other = shot("a", NOON, "east"), shot("a", NOON, "west")
     for tallies in ([one, other], [other, one]):
         engine = engine_of(*tallies, as_of="2026-06-05T17:00:00")
@@ -95,7 +95,7 @@ def test_the_highest_revision_counts_and_then_the_greatest_canonical_json():
         assert (last_28(engine, "shots/east"), last_28(engine, "shots/west")) == (1, 0)
 
 
-def test_a_dismissed_alert_leaves_its_day_and_is_counted_by_status():
+def test_a_dismissed_alert_is_removed_from_its_day_and_counted_by_status():
     engine = engine_of(shot("a", "2026-05-20T12:00:00"), shot("b", "2026-05-20T12:00:00"), as_of=NOON)
     assert last_28(engine) == 2
     engine.apply(shot("a", "2026-05-20T12:00:00", revision=1, status="dismissed"))
@@ -107,7 +107,7 @@ def test_a_dismissed_alert_leaves_its_day_and_is_counted_by_status():
     assert last_28(engine) == 2
 
 
-def test_a_corrected_time_moves_to_the_day_it_belongs_to():
+def test_an_event_with_a_corrected_time_moves_to_the_right_day():
     engine = engine_of(shot("a", "2026-06-05T12:00:00"), as_of=NOON)
     engine.apply(shot("a", "2026-05-01T12:00:00", revision=1))
     period = of(engine, "shots/west").periods.last_28d_vs_prior_28d
@@ -115,14 +115,14 @@ def test_a_corrected_time_moves_to_the_day_it_belongs_to():
     assert of(engine, "shots/west").recent.d7 == 0
 
 
-def test_an_event_after_the_time_waits_until_the_time_has_passed_it():
+def test_a_future_event_is_counted_once_its_time_has_passed():
     engine = engine_of(shot("a", NOON), as_of=NOON)
     assert last_28(engine) == 0
     engine.advance(engine.as_of_ms + 1)
     assert last_28(engine) == 1
 
 
-def test_a_waiting_event_that_is_dismissed_or_moved_meanwhile_does_not_count():
+def test_a_future_event_that_is_dismissed_or_moved_before_its_time_does_not_count():
     engine = engine_of(shot("a", NOON), shot("b", NOON), as_of=at(NOON) - HOUR)
     engine.apply(shot("a", NOON, revision=1, status="dismissed"))
     engine.apply(shot("b", at(NOON) + HOUR, revision=1))
@@ -138,7 +138,7 @@ def test_time_does_not_go_back():
     assert (engine.as_of_ms, last_28(engine)) == (at(NOON) + 1, 1)
 
 
-def test_recent_counts_slide_while_nothing_happens():
+def test_recent_counts_expire_without_new_events():
     engine = engine_of(shot("a", NOON), as_of=at(NOON) + HOUR)
     seen = []
     for more in (0, 1, 23 * HOUR - 1, 1, 6 * DAY - 1, 1):
@@ -148,19 +148,19 @@ def test_recent_counts_slide_while_nothing_happens():
     assert seen == [(1, 1, 1), (0, 1, 1), (0, 1, 1), (0, 0, 1), (0, 0, 1), (0, 0, 0)]
 
 
-def test_times_outside_the_calendar_count_nowhere():
+def test_times_outside_the_calendar_are_not_counted():
     engine = engine_of(shot("a", -(2**53)), shot("b", 2**53), as_of=2**53)
     assert last_28(engine) == 0
 
 
-# --- how it compares
+# --- comparisons
 
 
 def many(prefix: str, count: int, when: str) -> list[Tally]:
     return [shot(f"{prefix}{n}", when) for n in range(count)]
 
 
-def test_the_articles_figures_at_the_end_of_a_day():
+def test_the_articles_figures_are_reproduced_at_the_end_of_a_day():
     tallies = [*many("then", 117, "2025-03-01T12:00:00"), *many("now", 180, "2026-03-01T12:00:00")]
     period = of(engine_of(*tallies, as_of="2026-06-06T04:00:00"), "shots/city").periods.ytd_vs_last_year
     assert (period.count, period.comparison_count, period.difference) == (180, 117, 63)
@@ -172,14 +172,14 @@ def test_the_articles_figures_at_the_end_of_a_day():
     assert period.from_ms == at("2026-01-01T05:00:00")
 
 
-def test_today_counts_its_elapsed_part_even_on_days_of_23_and_25_hours():
+def test_today_contributes_its_elapsed_fraction_even_on_days_of_23_and_25_hours():
     spring = of(engine_of(as_of="2026-03-08T16:00:00"), "shots/city").periods.last_28d_vs_prior_28d
     assert spring.exposure_days == 27 + 11 / 23
     autumn = of(engine_of(as_of="2026-11-01T17:00:00"), "shots/city").periods.last_28d_vs_prior_28d
     assert autumn.exposure_days == 27 + 13 / 25
 
 
-def test_a_base_of_zero_gives_no_percentage_and_no_ratio():
+def test_a_comparison_count_of_zero_gives_no_percentage_and_no_ratio():
     period = of(engine_of(*many("now", 5, "2026-06-05T12:00:00"), as_of=NOON), "shots/west").periods.ytd_vs_last_year
     assert (period.difference, period.percent, period.rate_ratio) == (5, None, None)
     assert period.p_value == pytest.approx((1 / 2) ** 5 / 2, rel=0.02)
@@ -187,7 +187,7 @@ def test_a_base_of_zero_gives_no_percentage_and_no_ratio():
     assert (empty.count, empty.comparison_count, empty.p_value) == (0, 0, None)
 
 
-def test_a_period_that_was_not_counted_is_not_compared():
+def test_a_period_before_counting_began_is_not_compared():
     rules = CounterRules(shots_since=date(2026, 4, 11))
     counter = of(engine_of(*many("now", 5, "2026-06-05T12:00:00"), as_of=NOON, rules=rules), "shots/west")
     assert counter.periods.last_28d_vs_prior_28d.comparison_count == 0
@@ -213,7 +213,7 @@ def test_a_tally_has_time_and_zone_and_no_plate():
     assert b"SIMB01" not in msgspec.json.encode(tally_of_hit(hit, SITE)) + tally_key(tally_of_hit(hit, SITE)).encode()
 
 
-def test_an_incident_is_tallied_at_its_shot():
+def test_an_incident_is_tallied_at_the_time_and_zone_of_its_shot():
     example = ROOT / "schemas/examples/linked-incidents/good/open.json"
     open_incident = msgspec.json.decode(example.read_bytes(), type=LinkedIncident)
     tally = tally_of_incident(open_incident)
@@ -243,7 +243,7 @@ RISE = [shot(f"r{day}-{n}", RISE_FROM + day * DAY + n, "west") for day in range(
 DURING = RISE_FROM + 10 * DAY
 
 
-def test_a_rise_raises_one_alarm_which_stays_up_for_seven_days_without_a_crossing():
+def test_a_rise_raises_one_alarm_which_ends_after_seven_days_without_a_crossing():
     engine = engine_of(*QUIET, *RISE, as_of=DURING)
     raised = [alert for alert in engine.changes().alerts if alert.zone_id == "west"]
     assert [alert.status for alert in raised] == ["raised"]
@@ -287,7 +287,7 @@ def test_an_alarm_does_not_depend_on_later_days():
     ]
 
 
-def test_there_is_no_alarm_before_56_days_of_data():
+def test_no_alarm_is_raised_before_56_days_of_data():
     begin = at("2025-06-01T16:00:00")
     burst = [shot(f"b{day}-{n}", begin + day * DAY + n) for day in range(60) for n in range(1 + 20 * (day > 40))]
     assert engine_of(*burst, as_of=begin + 56 * DAY).alerts() == []
@@ -298,7 +298,7 @@ def test_one_night_is_not_a_rise():
     assert engine_of(*QUIET, *night, as_of=DURING).alerts() == []
 
 
-def test_an_isolated_event_of_an_earlier_year_changes_no_alert():
+def test_an_isolated_event_in_an_earlier_year_changes_no_alert():
     without = engine_of(*QUIET, *RISE, *second_rise(120), as_of=DURING + 120 * DAY)
     assert len(without.alerts()) >= 2
     isolated = [shot("typo", "2024-01-01T16:00:00"), shot("old", "2016-03-01T16:00:00", "east")]
@@ -308,8 +308,8 @@ def test_an_isolated_event_of_an_earlier_year_changes_no_alert():
     assert counted == of(without, "shots/west").periods.ytd_vs_last_year
 
 
-def test_the_quiet_time_after_an_isolated_event_raises_no_alarm():
-    """A threshold measured on empty days would be at its minimum, and crossed again and again."""
+def test_the_quiet_period_after_an_isolated_event_raises_no_alarm():
+    """A threshold fitted to empty days would be at its minimum and crossed repeatedly."""
     usual = [shot(f"u{day}-{n}", at("2025-06-01T16:00:00") + day * DAY + n) for day in range(150) for n in range(2)]
     assert engine_of(*usual, shot("typo", "2024-01-01T16:00:00"), as_of="2025-10-29T05:00:00").alerts() == []
 
@@ -325,11 +325,11 @@ def test_the_quiet_time_after_an_isolated_event_raises_no_alarm():
         ({7: 1, 64: 1, 121: 101}, 121),
         ({7: 1, 64: 2, 121: 101}, 64),
         ({7: 1, 30: 1, 121: 201}, 121),
-        ({7: 50, 64: 1_000, 200: 1_000}, 7),  # a trial period is a beginning
+        ({7: 50, 64: 1_000, 200: 1_000}, 7),  # a trial period counts as the beginning
         ({7: 1, 64: 500, 900: 1}, 64),
     ],
 )
-def test_the_data_begin_after_isolated_events(events, begin):
+def test_data_begin_skips_isolated_events(events, begin):
     assert data_begin(events) == begin
     assert data_begin(dict(reversed(events.items()))) == begin
 
@@ -360,7 +360,7 @@ def test_a_counter_that_differs_in_one_period_is_published_again(name):
     assert resumed.changes().counters == [first]
 
 
-def test_every_list_of_the_periods_is_complete():
+def test_every_list_of_periods_is_complete():
     fields = set(Periods.__struct_fields__)
     assert set(get_args(PeriodName)) == fields, "complete PeriodName in streams/core/counters/events.py"
     assert periods(date(2026, 6, 5).toordinal()).keys() == fields, (
@@ -385,14 +385,14 @@ def restored(engine: CounterEngine, counters: list[SpikeCounter], alerts: list[S
     return engine
 
 
-def test_an_engine_that_resumes_with_the_same_tallies_publishes_nothing():
+def test_resuming_with_the_same_tallies_publishes_nothing():
     published = engine_of(*QUIET, *RISE, as_of=DURING).changes()
     engine = restored(engine_of(*QUIET, *RISE, as_of=DURING), published.counters, published.alerts)
     again = engine.changes()
     assert (again.counters, again.alerts) == ([], [])
 
 
-def test_an_engine_that_resumes_with_other_tallies_corrects_what_differs():
+def test_resuming_with_different_tallies_corrects_only_the_differences():
     published = engine_of(*QUIET, *RISE, as_of=DURING).changes()
     engine = restored(engine_of(*QUIET, as_of=DURING), published.counters, published.alerts)
     corrected = engine.changes()
@@ -405,7 +405,7 @@ def second_rise(after_days: int) -> list[Tally]:
     return [msgspec.structs.replace(t, event_id="again" + t.event_id, at_ms=t.at_ms + after_days * DAY) for t in RISE]
 
 
-def test_older_alerts_that_compaction_removed_are_not_published_again():
+def test_older_alerts_removed_by_compaction_are_not_republished():
     everything = [*QUIET, *RISE, *second_rise(120)]
     engine = engine_of(*everything, as_of=DURING + 120 * DAY)
     in_west = [alert for alert in engine.changes().alerts if alert.zone_id == "west"]
@@ -415,7 +415,7 @@ def test_older_alerts_that_compaction_removed_are_not_published_again():
     assert [alert for alert in again.alerts if alert.zone_id == "west"] == []
 
 
-def test_the_newest_alert_is_published_last_even_if_only_an_older_one_is_corrected():
+def test_correcting_an_older_alert_republishes_the_newest_one_last():
     engine = engine_of(*QUIET, *RISE, *second_rise(120), as_of=DURING + 120 * DAY)
     older, _ = [alert for alert in engine.changes().alerts if alert.zone_id == "west"]
     for tally in RISE:
@@ -427,13 +427,13 @@ def test_the_newest_alert_is_published_last_even_if_only_an_older_one_is_correct
     assert published[-1].status == "raised"
 
 
-def test_without_any_tally_nothing_is_withdrawn():
+def test_without_tallies_no_alert_is_withdrawn():
     published = engine_of(*QUIET, *RISE, as_of=DURING).changes()
     engine = restored(engine_of(as_of=DURING), [], published.alerts)
     assert engine.changes().alerts == []
 
 
-def test_reading_alerts_does_not_take_them_as_published():
+def test_reading_alerts_does_not_mark_them_as_published():
     engine = engine_of(*QUIET, *RISE, as_of=DURING)
     engine.counters()
     standing = engine.alerts()
@@ -445,7 +445,7 @@ def test_reading_alerts_does_not_take_them_as_published():
 
 
 LATE = [shot(f"l{day}-{n}", RISE_FROM + day * DAY + n) for day in range(-2, 1) for n in range(9)]
-"""Late shots, which move the first crossing of the rise to an earlier day."""
+"""Late shots that move the first crossing of the rise to an earlier day."""
 
 
 def last_published(alerts: list[SpikeAlert]) -> dict[str, SpikeAlert]:
@@ -453,16 +453,16 @@ def last_published(alerts: list[SpikeAlert]) -> dict[str, SpikeAlert]:
 
 
 @pytest.mark.parametrize("when", ["before the late records", "after them"])
-def test_a_new_leader_publishes_an_alarm_moved_by_late_records_as_a_leader_that_stayed(when):
-    stayed = engine_of(*QUIET, *RISE, as_of=DURING)
-    published = stayed.changes()
+def test_after_late_records_move_an_alarm_a_new_leader_publishes_the_same_as_the_old_one(when):
+    continuing = engine_of(*QUIET, *RISE, as_of=DURING)
+    published = continuing.changes()
     resumed = restored(engine_of(*QUIET, *RISE, as_of=DURING), published.counters, published.alerts)
     if when == "before the late records":
         assert resumed.changes().alerts == []
-    for engine in (stayed, resumed):
+    for engine in (continuing, resumed):
         for tally in LATE:
             engine.apply(tally)
-    found, expected = resumed.changes(), stayed.changes()
+    found, expected = resumed.changes(), continuing.changes()
     assert found == expected
     in_west = [alert for alert in found.alerts if alert.zone_id == "west"]
     assert [alert.status for alert in in_west] == ["raised", "withdrawn", "raised"]
@@ -470,38 +470,38 @@ def test_a_new_leader_publishes_an_alarm_moved_by_late_records_as_a_leader_that_
     assert of(resumed, "shots/west").alarm.sentence == in_west[2].sentence
 
 
-def test_an_older_alert_that_compaction_removed_is_withdrawn_if_it_no_longer_holds():
+def test_an_older_alert_removed_by_compaction_is_withdrawn_if_it_no_longer_holds():
     everything = [*QUIET, *RISE, *second_rise(120)]
-    stayed = engine_of(*everything, as_of=DURING + 120 * DAY)
-    published = stayed.changes()
+    continuing = engine_of(*everything, as_of=DURING + 120 * DAY)
+    published = continuing.changes()
     newest = {alert.zone_id: alert for alert in published.alerts}
     resumed = restored(engine_of(*everything, as_of=DURING + 120 * DAY), published.counters, list(newest.values()))
     assert resumed.changes().alerts == []
-    for engine in (stayed, resumed):
+    for engine in (continuing, resumed):
         for tally in RISE:
             engine.apply(msgspec.structs.replace(tally, revision=1, status="dismissed", counts=False))
-    found, expected = resumed.changes().alerts, stayed.changes().alerts
+    found, expected = resumed.changes().alerts, continuing.changes().alerts
     assert "withdrawn" in {alert.status for alert in found}
     assert last_published(found) == last_published(expected)
 
 
-def test_an_alarm_on_days_that_only_an_isolated_event_made_data_is_withdrawn_by_any_leader():
-    """Once the year of the isolated event is corrected, too few days precede the rise."""
+def test_any_leader_withdraws_an_alarm_that_depended_on_an_isolated_event():
+    """After the isolated event's year is corrected, too few days of data precede the rise."""
     begin = at("2025-06-01T16:00:00")
     rising = [shot(f"b{day}-{n}", begin + day * DAY + n) for day in range(50) for n in range(1 + 5 * (day > 43))]
-    stayed = engine_of(shot("typo", "2024-06-01T16:00:00"), *rising, as_of=begin + 50 * DAY)
-    published = stayed.changes()
+    continuing = engine_of(shot("typo", "2024-06-01T16:00:00"), *rising, as_of=begin + 50 * DAY)
+    published = continuing.changes()
     assert "raised" in {alert.status for alert in published.alerts}
     right = shot("typo", "2025-06-01T16:00:00", revision=1)
     resumed = restored(engine_of(right, *rising, as_of=begin + 50 * DAY), published.counters, published.alerts)
-    stayed.apply(right)
+    continuing.apply(right)
     up = {alert.spike_id for alert in published.alerts if alert.status == "raised"}
     withdrawn_by_resumed = {a.spike_id for a in resumed.changes().alerts if a.status == "withdrawn"}
-    assert up <= withdrawn_by_resumed <= {a.spike_id for a in stayed.changes().alerts if a.status == "withdrawn"}
+    assert up <= withdrawn_by_resumed <= {a.spike_id for a in continuing.changes().alerts if a.status == "withdrawn"}
 
 
 def report(first: int, last: int, up: bool = False) -> AlarmReport:
-    """An alarm in west that crossed from day ``first`` to day ``last``."""
+    """An alarm in zone west with crossings from day ``first`` to day ``last``."""
     threshold = Threshold(56, 5.0, 80.0, {})
     episode = Episode(0, first - 3, first, last, up, 6.0, threshold, count=9, expected=2.0)
     return AlarmReport("shots", "west", "West", FIRST_DAY, episode, count_before=2)
@@ -511,7 +511,7 @@ FIRST_DAY = date(2025, 1, 1).toordinal()
 
 
 def first_published(left: list[SpikeAlert], *standing: AlarmReport) -> list[tuple[str, str]]:
-    """What a new leader publishes first: first crossing and status of each alert."""
+    """First crossing and status of each alert in a new leader's first publication."""
     book = AlertBook("shots")
     for alert in left:
         book.restore(alert)
@@ -523,19 +523,19 @@ def day(number: int) -> str:
     return date.fromordinal(FIRST_DAY + number).isoformat()
 
 
-def test_an_alarm_that_is_up_is_always_published_whatever_is_left_on_the_topic():
-    """Even after a leader whose clock was ahead."""
+def test_an_active_alarm_is_always_published_regardless_of_what_is_left_on_the_topic():
+    """This holds even after a leader whose clock was ahead."""
     left = report(300, 300, up=True).alert(4)
     raised, withdrawn = (day(200), "raised"), (day(300), "withdrawn")
     assert first_published([left], report(100, 100), report(200, 202, up=True)) == [raised, withdrawn, raised]
 
 
-def test_an_ended_alarm_is_published_if_it_cannot_have_stood_beside_the_oldest_alert_left():
+def test_an_ended_alarm_is_published_if_it_cannot_have_coexisted_with_the_oldest_alert_left():
     left = report(200, 202, up=True).alert(1)
     withdrawn = (day(200), "withdrawn")
     assert first_published([left], report(195, 201)) == [(day(195), "ended"), withdrawn, (day(195), "ended")]
     assert first_published([left], report(190, 193)) == [(day(190), "ended"), withdrawn, (day(190), "ended")]
-    # this one can: it is published only because it is the newest now
+    # This one can have. It is published only because it is now the newest.
     assert first_published([left], report(100, 102), report(189, 192)) == [withdrawn, (day(189), "ended")]
 
 

@@ -1,4 +1,4 @@
-"""The counters' arithmetic against other programs: R's surveillance, poisson.test, scipy."""
+"""The counters' arithmetic, checked against R (surveillance, poisson.test) and scipy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def number(row: dict[str, str], name: str) -> float:
     return float(row[name].replace("NA", "nan").replace("NaN", "nan").replace("Inf", "inf"))
 
 
-def test_two_counts_compare_as_in_r_and_scipy():
+def test_comparing_two_counts_agrees_with_r_and_scipy():
     rows = table("poisson_two_sample_R.csv"), table("poisson_two_sample_py.csv")
     compared = 0
     for in_r, in_python in zip(*rows, strict=True):
@@ -59,7 +59,7 @@ def test_two_counts_compare_as_in_r_and_scipy():
     assert compared > 25
 
 
-def test_the_articles_figures_give_the_articles_ratio():
+def test_the_articles_counts_give_the_articles_rate_ratio():
     found = compare(180, 117, 156.0, 156.0)
     assert found.rate_ratio is not None
     assert [f"{x:.2f}" for x in (found.rate_ratio, found.low, found.high)] == ["1.54", "1.21", "1.96"]
@@ -67,7 +67,7 @@ def test_the_articles_figures_give_the_articles_ratio():
 
 
 @pytest.mark.parametrize("exposures", [(0.0, 1.0), (1.0, 0.0)])
-def test_without_exposure_nothing_compares(exposures):
+def test_without_exposure_there_is_no_comparison(exposures):
     found = compare(3, 4, *exposures)
     assert (found.rate_ratio, found.low, found.high, found.p_value) == (None, None, None, None)
 
@@ -77,7 +77,7 @@ def test_without_exposure_nothing_compares(exposures):
 
 @pytest.mark.parametrize("method", ["C1", "C2", "C3"])
 @pytest.mark.parametrize("series", ["city", "zone"])
-def test_ears_is_that_of_the_textbook(method, series):
+def test_ears_matches_the_textbook_definition(method, series):
     counts = counts_of(series)
     of = {"C1": (ears.c1, ears.C1_ALARM), "C2": (ears.c2, ears.C2_ALARM), "C3": (ears.c3, ears.C3_ALARM)}
     function, alarm = of[method]
@@ -95,7 +95,7 @@ def test_ears_is_that_of_the_textbook(method, series):
     assert infinite == {"C1": 36, "C2": 27, "C3": 14}[method] * (series == "zone")
 
 
-def test_above_a_baseline_without_variation_any_higher_count_is_an_alarm_of_ears():
+def test_ears_alarms_on_any_increase_over_a_baseline_without_variation():
     alike = np.array([1.0] * 9 + [2.0, 1.0, 0.0])
     assert list(ears.c1(alike, 7, 0.0)[7:10]) == pytest.approx([np.nan, np.nan, np.inf], nan_ok=True)
     assert list(ears.c2(alike, 7, 0.0)[9:]) == pytest.approx([np.inf, np.nan, -np.inf], nan_ok=True)
@@ -113,7 +113,7 @@ def test_ears_has_no_value_on_the_first_days():
 
 
 @pytest.mark.parametrize(("config", "series", "rise"), [("LR_kappa2_c5", "city", 2.0), ("LR_kappa3_c5", "zone", 3.0)])
-def test_the_cusum_is_that_of_surveillance(config, series, rise):
+def test_the_cusum_matches_the_r_package_surveillance(config, series, rise):
     rows = [row for row in table("poisson_cusum_glr.csv") if (row["series"], row["config"]) == (series, config)]
     counts = np.array([float(row["count"]) for row in rows])
     mean = np.array([float(row["mu0"]) for row in rows])
@@ -140,7 +140,7 @@ def instant(text: str) -> int:
     return round(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp() * 1000)
 
 
-def test_the_windows_are_those_of_the_calendar():
+def test_comparison_windows_match_the_reference_calendar():
     rows = [row for row in table("calendar_windows.csv") if row["window"] in WINDOWS]
     assert len(rows) == 14 * 4 * len(WINDOWS)
     for row in rows:
@@ -162,16 +162,16 @@ def every_hour(zone: str) -> Iterator[tuple[int, int | None, LocalDays]]:
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "America/Havana", "Asia/Beirut", "Australia/Lord_Howe"])
-def test_a_time_lies_in_the_day_that_began_last(zone):
+def test_a_time_belongs_to_the_day_that_began_most_recently(zone):
     for at_ms, day, days in every_hour(zone):
         assert day is not None
         assert days.begin_ms(day) <= at_ms < days.begin_ms(day + 1)
 
 
 @pytest.mark.parametrize("at_ms", [-1, -(2**53), 2**53, 253_370_764_800_000])
-def test_a_time_outside_the_calendar_is_on_no_day(at_ms):
+def test_a_time_outside_the_calendar_has_no_day(at_ms):
     assert LocalDays("America/New_York").day_of(at_ms) is None
 
 
-def test_the_logarithm_is_the_natural_one():
+def test_cusum_contributions_use_the_natural_logarithm():
     assert cusum.contributions(np.array([1.0]), np.array([0.0]), math.e) == pytest.approx([1.0])
