@@ -1,4 +1,4 @@
-"""The demo in its own process, without Kafka: incidents come out, and it ends when it should."""
+"""The demo in its own process, without Kafka: it prints incidents and exits on time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VALIDATOR = jsonschema_rs.Draft202012Validator(schema_of(INCIDENTS))
 
 @pytest.fixture
 def isolated(tmp_path: Path) -> dict[str, str]:
-    """Environment variables: nothing on the PATH, so no java, and temporary files in
+    """Environment variables: an empty PATH, so no Java, and temporary files in
     ``tmp_path``.
     """
     return {"PATH": "", "TMPDIR": str(tmp_path)}
@@ -35,7 +35,7 @@ def incident_ids(output: str) -> set[str]:
 
 
 @pytest.mark.parametrize("site", ["hartford", "kansas-city"])
-def test_the_demo_needs_no_kafka_and_no_java_and_ends_when_all_is_played(
+def test_the_demo_runs_without_kafka_or_java_and_exits_after_the_last_record(
     site: str, isolated: dict[str, str], tmp_path: Path
 ) -> None:
     ended = rampwatch(*DEMO, "--site", site, "--for", "20", "--speed", "1000000", **isolated)
@@ -46,11 +46,11 @@ def test_the_demo_needs_no_kafka_and_no_java_and_ends_when_all_is_played(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_seed_plays_the_same_incidents_at_any_speed(isolated: dict[str, str]) -> None:
+def test_the_same_seed_produces_the_same_incidents_at_any_speed(isolated: dict[str, str]) -> None:
     slow, fast = (
         rampwatch(*DEMO, "--seed", "7", "--speed", speed, **isolated).stdout for speed in ("30000", "1000000")
     )
-    # the changes that one record causes come in no particular order
+    # the revisions that one record causes are in no particular order
     assert sorted(slow.splitlines()) == sorted(fast.splitlines())
     assert incident_ids(slow)
 
@@ -70,7 +70,7 @@ def test_an_interrupted_demo_exits_cleanly(isolated: dict[str, str], tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demo_ends_when_its_time_is_over(isolated: dict[str, str]) -> None:
+def test_the_demo_exits_when_its_time_limit_is_reached(isolated: dict[str, str]) -> None:
     began_s = time.monotonic()
     ended = rampwatch(*DEMO, "--for", "0.5", "--speed", "1", **isolated)
     assert ended.returncode == 0

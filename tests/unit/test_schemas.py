@@ -1,4 +1,4 @@
-"""The contract in ``schemas/``: generated from the types, and in agreement with admission."""
+"""The contract in ``schemas/``: generated from the types, and consistent with admission."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ def kinds_of(schema: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("topic", TOPIC_TYPES)
-def test_the_committed_schema_is_what_the_types_generate(topic):
+def test_the_committed_schema_matches_the_one_generated_from_the_types(topic):
     committed = (SCHEMAS / file_name(topic)).read_text(encoding="utf-8")
     assert committed == as_text(schema_of(topic)), f"schemas/{file_name(topic)} is not up to date: run `make schemas`"
 
 
-def test_there_is_no_schema_of_a_topic_that_has_no_type():
+def test_every_schema_file_belongs_to_a_topic_with_a_type():
     assert {path.name for path in SCHEMAS.glob("*.schema.json")} == {file_name(topic) for topic in TOPIC_TYPES}
 
 
-def test_the_command_writes_every_schema_into_the_folder_named(tmp_path, capsys):
+def test_the_command_writes_every_schema_to_the_given_folder(tmp_path, capsys):
     main([str(tmp_path / "out")])
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == sorted(file_name(topic) for topic in TOPIC_TYPES)
@@ -79,13 +79,13 @@ def test_the_command_writes_every_schema_into_the_folder_named(tmp_path, capsys)
 
 
 @pytest.mark.parametrize("arguments", [[], ["one", "two"]])
-def test_the_command_says_how_it_is_used(arguments):
+def test_the_command_prints_its_usage_unless_given_one_folder(arguments):
     with pytest.raises(SystemExit, match="Name one folder"):
         main(arguments)
 
 
 @pytest.mark.parametrize("topic", TOPIC_TYPES)
-def test_a_schema_is_valid_and_says_what_it_is(topic):
+def test_a_schema_is_valid_with_an_id_titles_and_descriptions(topic):
     schema = schema_of(topic)
     assert jsonschema_rs.meta.is_valid(schema)
     assert schema["$id"] == f"urn:rampwatch:schema:{topic}:1"
@@ -96,20 +96,20 @@ def test_a_schema_is_valid_and_says_what_it_is(topic):
 
 
 @pytest.mark.parametrize("topic", TOPIC_TYPES)
-def test_a_schema_has_every_field_of_its_types_and_no_others(topic):
+def test_a_schema_has_exactly_the_fields_of_its_type(topic):
     fields = set(schema_of(topic)["properties"])
     assert fields == set(TOPIC_TYPES[topic].__struct_fields__)
 
 
 @pytest.mark.parametrize("topic", TOPIC_TYPES)
-def test_every_number_says_its_unit_in_its_name_or_description(topic):
+def test_every_number_has_its_unit_in_its_name_or_a_description(topic):
     for name, found in objects_in(schema_of(topic)).items():
         for field, what in found["properties"].items():
             if {"number", "integer"} & kinds_of(what):
                 assert re.search(r"_(s|m|mps)$", field) or what.get("description"), f"{name}.{field}"
 
 
-def test_every_description_is_of_a_field_that_exists():
+def test_every_description_belongs_to_an_existing_field():
     fields = {
         known
         for topic in TOPIC_TYPES
@@ -121,7 +121,7 @@ def test_every_description_is_of_a_field_that_exists():
 
 
 @pytest.mark.parametrize("topic", [topic for topic in OUTPUTS if topic in TOPIC_TYPES])
-def test_outputs_are_promised_with_every_field(topic):
+def test_every_field_of_an_output_is_required(topic):
     for name, found in objects_in(schema_of(topic)).items():
         assert found["required"] == list(found["properties"]), name
 
@@ -130,7 +130,7 @@ def test_outputs_are_promised_with_every_field(topic):
 
 
 @pytest.mark.parametrize("path", GOOD_INPUTS, ids=name_of)
-def test_a_good_input_fits_its_schema_and_is_admitted(path):
+def test_a_good_input_matches_its_schema_and_is_admitted(path):
     topic, value = path.parts[-3], path.read_bytes()
     VALIDATORS[topic].validate(json.loads(value))
     event = decode(topic, value)
@@ -138,7 +138,7 @@ def test_a_good_input_fits_its_schema_and_is_admitted(path):
 
 
 @pytest.mark.parametrize("path", sorted((EXAMPLES / INCIDENTS / "good").iterdir()), ids=name_of)
-def test_a_good_incident_fits_its_schema_and_its_type_and_has_the_id_of_its_pair(path):
+def test_a_good_incident_matches_its_schema_and_type_and_has_the_id_of_its_shot_and_hit(path):
     VALIDATORS[INCIDENTS].validate(json.loads(path.read_bytes()))
     incident = msgspec.json.decode(path.read_bytes(), type=LinkedIncident)
     key = plate_key(incident.vehicle.plate)
@@ -146,7 +146,7 @@ def test_a_good_incident_fits_its_schema_and_its_type_and_has_the_id_of_its_pair
 
 
 @pytest.mark.parametrize("path", sorted((EXAMPLES / INCIDENTS / "good").iterdir()), ids=name_of)
-def test_what_is_written_from_the_types_fits_the_schema(path):
+def test_an_encoded_incident_matches_the_schema(path):
     incident = msgspec.json.decode(path.read_bytes(), type=LinkedIncident)
     written = json.loads(msgspec.json.encode(incident))
     VALIDATORS[INCIDENTS].validate(written)
@@ -157,19 +157,19 @@ GOOD_OUTPUTS = [path for path in GOOD if path.parts[-3] in OUTPUTS]
 
 
 @pytest.mark.parametrize("path", GOOD_OUTPUTS, ids=name_of)
-def test_a_good_output_fits_its_schema_and_is_what_its_type_writes(path):
+def test_a_good_output_matches_its_schema_and_its_type_encodes_it_unchanged(path):
     topic, value = path.parts[-3], json.loads(path.read_bytes())
     VALIDATORS[topic].validate(value)
     written = msgspec.json.encode(msgspec.json.decode(path.read_bytes(), type=TOPIC_TYPES[topic]))
     assert json.loads(written) == value
 
 
-def test_there_is_an_open_incident_and_a_retracted_one():
+def test_the_good_incidents_include_an_open_and_a_retracted_one():
     found = [json.loads(path.read_bytes()) for path in (EXAMPLES / INCIDENTS / "good").iterdir()]
     assert {incident["status"] for incident in found} == {"open", "retracted"}
 
 
-def test_every_ramp_of_the_good_examples_is_one_of_the_hartford_sites():
+def test_every_ramp_in_the_good_examples_is_on_the_hartford_site():
     ramps = load_site("hartford").ramps
     reads = [json.loads(path.read_bytes()) for path in (EXAMPLES / "ramp-plate-reads" / "good").iterdir()]
     assert {read["ramp_id"] for read in reads} <= set(ramps)
@@ -179,10 +179,10 @@ def test_every_ramp_of_the_good_examples_is_one_of_the_hartford_sites():
 
 
 @pytest.mark.parametrize("entry", BAD_INPUTS, ids=name_of)
-def test_a_bad_input_is_refused_for_the_reason_and_the_field_stated(entry):
-    with pytest.raises(InvalidRecord) as refusal:
+def test_a_bad_input_is_rejected_with_the_stated_reason_and_field(entry):
+    with pytest.raises(InvalidRecord) as raised:
         admit(entry["topic"], path_of(entry).read_bytes(), entry.get("stamp_ms", 0))
-    assert (refusal.value.reason, refusal.value.field) == (entry["reason"], entry["field"])
+    assert (raised.value.reason, raised.value.field) == (entry["reason"], entry["field"])
 
 
 @pytest.mark.parametrize("entry", [entry for entry in BAD_INPUTS if entry["reason"] != "not_json"], ids=name_of)
@@ -192,23 +192,23 @@ def test_schema_and_decoder_agree_on_a_bad_input(entry):
 
 
 @pytest.mark.parametrize("entry", BAD_OUTPUTS, ids=name_of)
-def test_a_bad_output_breaks_the_schema_at_the_field_stated(entry):
+def test_a_bad_output_violates_the_schema_at_the_stated_field(entry):
     errors = list(VALIDATORS[entry["topic"]].iter_errors(json.loads(path_of(entry).read_bytes())))
     assert len(errors) == 1
     assert entry["field"] in errors[0].instance_path or f'"{entry["field"]}"' in errors[0].message
 
 
 @pytest.mark.parametrize("entry", [entry for entry in BAD if "stamp_ms" in entry], ids=name_of)
-def test_a_stamp_is_stated_where_the_refusal_may_depend_on_it_and_the_record_is_good_but_for_that(entry):
+def test_a_bad_example_has_a_stamp_only_if_its_reason_depends_on_time_or_site_and_it_decodes(entry):
     assert entry["reason"] in ("future", "late", "unknown_ramp")
     assert decode(entry["topic"], path_of(entry).read_bytes())
 
 
-def test_every_bad_file_is_listed_and_every_listed_file_is_there():
+def test_every_bad_file_is_listed_and_every_listed_file_exists():
     assert sorted(map(path_of, BAD)) == sorted(EXAMPLES.glob("*/bad/*"))
 
 
-def test_files_that_are_no_json_do_not_end_in_json():
+def test_files_that_are_not_json_do_not_end_in_json():
     assert {path_of(entry).suffix for entry in BAD if entry["reason"] == "not_json"} == {".bin", ".txt"}
     assert {path_of(entry).suffix for entry in BAD if entry["reason"] != "not_json"} == {".json"}
 
@@ -219,5 +219,5 @@ def test_every_topic_has_good_and_bad_examples(topic):
     assert any(entry["topic"] == topic for entry in BAD)
 
 
-def test_every_reason_that_needs_no_memory_has_a_bad_example():
+def test_every_reason_that_needs_no_state_has_a_bad_example():
     assert {entry["reason"] for entry in BAD} == set(get_args(DeadReason)) - {"limit"}

@@ -28,12 +28,12 @@ def error_message(environment: dict[str, str], file: Path | None = None) -> str:
     return str(raised.value)
 
 
-def test_without_anything_set_the_defaults_hold():
+def test_the_defaults_apply_when_nothing_is_set():
     assert read_settings({}) == Settings()
     assert read_settings({"PATH": "/bin", "rampwatch_group": "small letters are somebody else's"}) == Settings()
 
 
-def test_the_defaults_of_the_join_are_those_of_the_contract():
+def test_the_join_defaults_match_the_contract():
     minute, hour, day = 60_000, 3_600_000, 86_400_000
     plain = msgspec.structs.asdict(JoinRules())
     assert len(plain.pop("placeholder_plates")) == 10
@@ -57,7 +57,7 @@ def test_the_defaults_of_the_join_are_those_of_the_contract():
     }
 
 
-def test_a_file_sets_both_kinds_and_the_environment_wins(tmp_path):
+def test_a_file_sets_settings_and_join_rules_and_the_environment_overrides_it(tmp_path):
     file = written(tmp_path, 'group = "a"\nprefix = "p-"\n[join]\nbefore_ms = 1\nafter_ms = 2\n')
     read = read_settings({"RAMPWATCH_GROUP": "b", "RAMPWATCH_JOIN_BEFORE_MS": "3"}, file)
     assert (read.group, read.prefix, read.join.before_ms, read.join.after_ms) == ("b", "p-", 3, 2)
@@ -68,7 +68,7 @@ def test_a_list_is_separated_by_commas():
     assert read.join.placeholder_plates == ("NO READ", "none")
 
 
-def test_a_whole_number_will_do_for_a_share(tmp_path):
+def test_a_whole_number_is_accepted_for_a_share(tmp_path):
     assert read_settings({"RAMPWATCH_JOIN_MIN_CONFIDENCE": "1"}).join.min_confidence == 1.0
     assert read_settings({}, written(tmp_path, "[join]\nmin_confidence = 1\n")).join.min_confidence == 1.0
 
@@ -80,14 +80,14 @@ TABLES = {"": Settings(), "join": JoinRules(), "counters": CounterRules()}
     ("table", "name"),
     [(table, name) for table, rules in TABLES.items() for name in rules.__struct_fields__ if name not in TABLES],
 )
-def test_every_setting_can_be_given_in_the_environment(table, name):
+def test_every_setting_can_be_set_in_the_environment(table, name):
     default = getattr(TABLES[table], name)
     text = ",".join(default) if isinstance(default, tuple) else "null" if default is None else str(default)
     variable = "_".join(filter(None, ["RAMPWATCH", table, name])).upper()
     assert read_settings({variable: text}) == Settings()
 
 
-def test_a_date_is_written_as_such_in_a_file_and_in_the_environment(tmp_path):
+def test_a_date_can_be_set_in_a_file_and_in_the_environment(tmp_path):
     file = written(tmp_path, "[counters]\nshots_since = 2026-06-05\nlinked_incidents_since = 2026-06-06\n")
     read = read_settings({"RAMPWATCH_COUNTERS_LINKED_INCIDENTS_SINCE": "2026-06-07"}, file).counters
     assert read.counted_since("shots") == date(2026, 6, 5)
@@ -108,14 +108,14 @@ def test_an_invalid_date_has_the_same_message_in_a_file_and_in_the_environment(t
     )
 
 
-def test_another_process_is_given_the_same_settings():
+def test_settings_passed_to_another_process_are_unchanged():
     rules = CounterRules(shots_since=date(2026, 6, 5), rise=1.5)
     settings = Settings(group="g", join=JoinRules(before_ms=1), counters=rules)
     assert read_settings(as_environment(settings)) == settings
 
 
 @pytest.mark.parametrize("name", ["RAMPWATCH_GRUOP", "RAMPWATCH_JOIN", "RAMPWATCH_JOIN_BEFORE", "RAMPWATCH_"])
-def test_an_unknown_variable_is_named_with_the_known_ones(name):
+def test_an_unknown_variable_is_reported_with_the_known_ones(name):
     message = error_message({name: "x"})
     assert message.startswith(f"{name}: no such setting; unset it, or use one of ")
     assert "join" not in message.removeprefix(name).split("one of ")[1].split(", ")
@@ -139,7 +139,7 @@ def test_an_unknown_variable_is_named_with_the_known_ones(name):
         ("RAMPWATCH_COUNTERS_GUARD_DAYS", "56", "a whole number from 0 to 55"),
     ],
 )
-def test_an_invalid_variable_is_named_with_its_value_and_what_was_expected(name, text, expected):
+def test_an_invalid_variable_is_reported_with_its_value_and_what_was_expected(name, text, expected):
     assert error_message({name: text}) == f"{name}={text}: expected {expected}"
 
 
@@ -158,21 +158,21 @@ def test_an_invalid_variable_is_named_with_its_value_and_what_was_expected(name,
         ("counters = 3\n", "[counters] must be a table; write its keys below a line [counters]"),
     ],
 )
-def test_a_mistake_in_a_file_is_named_with_its_key_and_the_remedy(tmp_path, text, message):
+def test_a_mistake_in_a_file_is_reported_with_its_key_and_the_remedy(tmp_path, text, message):
     file = written(tmp_path, text)
     assert error_message({}, file) == f"{file}: {message}"
 
 
-def test_a_file_that_is_not_toml_is_named(tmp_path):
+def test_a_file_that_is_not_toml_is_reported(tmp_path):
     file = written(tmp_path, "[join\n")
     assert error_message({}, file).startswith(f"{file}: not valid TOML (")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     assert error_message({}, tmp_path / "gone.toml").endswith("name an existing TOML file")
 
 
-def test_a_file_that_is_not_utf_8_is_named(tmp_path):
+def test_a_file_that_is_not_utf_8_is_reported(tmp_path):
     file = tmp_path / "latin.toml"
     file.write_bytes(b'group = "\xe9"\n')
     assert "not valid TOML" in error_message({}, file)
@@ -203,7 +203,7 @@ def test_secrets_with_the_same_text_are_equal():
     assert not Secret()
 
 
-def test_a_password_can_be_read_from_a_file_without_its_last_line_end(tmp_path):
+def test_a_password_read_from_a_file_loses_its_trailing_line_end(tmp_path):
     file = tmp_path / "password"
     file.write_bytes(f" {HIDDEN} \r\n".encode())
     without = {name: text for name, text in USER.items() if name != "RAMPWATCH_SASL_PASSWORD"}
@@ -211,7 +211,7 @@ def test_a_password_can_be_read_from_a_file_without_its_last_line_end(tmp_path):
     assert read.sasl_password == Secret(f" {HIDDEN} ")
 
 
-def test_another_process_gets_the_same_settings_but_no_password_from_a_file(tmp_path):
+def test_another_process_gets_the_same_settings_but_no_password_read_from_a_file(tmp_path):
     file = tmp_path / "password"
     file.write_text(HIDDEN, encoding="utf-8")
     key = {
@@ -226,7 +226,7 @@ def test_another_process_gets_the_same_settings_but_no_password_from_a_file(tmp_
         assert (HIDDEN in variables.values()) == (HIDDEN in given.values())
 
 
-def test_a_toml_file_may_name_user_and_password_as_well(tmp_path):
+def test_a_toml_file_may_also_set_user_and_password(tmp_path):
     file = written(tmp_path, f'security_protocol = "SASL_SSL"\nsasl_username = "a"\nsasl_password = "{HIDDEN}"\n')
     assert read_settings({}, file).sasl_password.reveal() == HIDDEN
     assert read_settings({"RAMPWATCH_SASL_PASSWORD": "other"}, file).sasl_password.reveal() == "other"
@@ -263,7 +263,7 @@ def test_an_invalid_combination_is_reported_with_the_remedy_and_without_the_pass
     ("content", "problem"),
     [(b"", "empty; write the password to it"), (b"\n", "empty"), (b"\xff" + HIDDEN.encode(), "not UTF-8")],
 )
-def test_a_file_without_a_password_is_named(tmp_path, content, problem):
+def test_a_file_without_a_usable_password_is_reported(tmp_path, content, problem):
     file = tmp_path / "password"
     file.write_bytes(content)
     message = error_message(USER | {"RAMPWATCH_SASL_PASSWORD": "", "RAMPWATCH_SASL_PASSWORD_FILE": str(file)})
@@ -291,7 +291,7 @@ def test_a_mistake_beside_a_password_is_reported_without_the_password(tmp_path, 
     assert "3381" not in message
 
 
-def test_a_retention_of_reads_shorter_than_the_window_is_allowed_with_a_warning():
+def test_a_read_retention_shorter_than_the_window_is_allowed_with_a_warning():
     short = read_settings({"RAMPWATCH_JOIN_READ_RETENTION_MS": "180000"})
     (warning,) = warnings(short)
     assert warning.startswith("reads are retained for 180000 ms, less than join.before_ms 2700000: ")

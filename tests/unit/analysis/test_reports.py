@@ -95,22 +95,22 @@ def test_an_interval_of_small_counts_is_not_printed():
 # --- five years of Kansas City
 
 
-def test_five_years_of_real_activations_are_replayed_in_seconds_with_their_alarms(kansas_city, tmp_path):
+def test_five_years_of_real_activations_replay_in_seconds_and_raise_the_expected_alarms(kansas_city, tmp_path):
     rows = [
         ("shot-spotter-alerts", place["occurred_at_ms"], place["alert_id"], json.dumps(place).encode())
         for place in real_alerts()
     ]
     write_archive(tmp_path / "archive", rows, {})
     began_s = time.monotonic()
-    made = rampwatch("replay", str(tmp_path / "archive"), "--site", "kansas-city", "--out", str(tmp_path / "out"))
+    ended = rampwatch("replay", str(tmp_path / "archive"), "--site", "kansas-city", "--out", str(tmp_path / "out"))
     took_s = time.monotonic() - began_s
-    assert made.returncode == 0, made.stderr
+    assert ended.returncode == 0, ended.stderr
     counters = lines(tmp_path / "out" / "spike-counters.jsonl")
     assert len(counters) == 3 * (len(KANSAS_CITY.zones) + 1)
     alerts = [line["value"] for line in lines(tmp_path / "out" / "spike-alerts.jsonl")]
     assert 15 <= len(alerts) <= 40
     assert Counter(alert["status"] for alert in alerts) == {"ended": len(alerts)}
-    # the rise of 2020, over the city and in Oak Park; and no night of 31 December, however wild
+    # the rise of 2020, citywide and in Oak Park, but no New Year's Eve, however extreme
     assert {"city", "oak-park-northwest"} <= {a["zone_id"] for a in alerts if a["first_crossing"][:7] == "2020-06"}
     assert [a for a in alerts if a["first_crossing"][5:] in ("12-31", "01-01")] == []
     assert len(lines(tmp_path / "out" / "ears-c2.jsonl")) > 5 * len(alerts)
@@ -119,7 +119,7 @@ def test_five_years_of_real_activations_are_replayed_in_seconds_with_their_alarm
 
 
 def slowness() -> float:
-    """How much slower this machine is just now than a quiet one: tests share it with others."""
+    """How much slower this machine is now than an idle one: other jobs share it."""
     began_s = time.monotonic()
     sum(n * n for n in range(3_000_000))
     return max(1.0, (time.monotonic() - began_s) / 0.25)
@@ -135,7 +135,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_bytes().splitlines()]
 
 
-def test_a_tally_costs_the_same_whatever_the_history(kansas_city):
+def test_the_cost_of_a_tally_does_not_grow_with_the_history(kansas_city):
     def seconds_a_tally(tallies: list[Tally]) -> float:
         engine = CounterEngine(KANSAS_CITY, CounterRules())
         for tally in tallies:
@@ -155,7 +155,7 @@ def test_a_tally_costs_the_same_whatever_the_history(kansas_city):
     assert long < 4 * short  # ten times the history
 
 
-def test_the_rise_of_a_zone_has_its_sentence(kansas_city):
+def test_the_alarm_of_a_zone_is_explained_in_a_sentence(kansas_city):
     alerts = count_tallies(kansas_city, KANSAS_CITY, CounterRules()).alerts()
     sentences = [alert.sentence for alert in alerts if alert.zone_id == "ivanhoe-northeast"]
     assert len(sentences) == 1
@@ -184,7 +184,7 @@ def archive_of(folder: Path, shots: list[tuple[int, float, float]]) -> Path:
     return folder
 
 
-def test_inputs_and_the_outcomes_of_their_replay_are_counted_alike(tmp_path):
+def test_inputs_and_the_outcomes_of_their_replay_give_the_same_counters(tmp_path):
     from streams.replay.archive import read_archive
 
     archive = archive_of(tmp_path / "archive", [(NOON - n * DAY, 41.75, -72.68 + 0.05 * (n % 3)) for n in range(90)])
@@ -196,7 +196,7 @@ def test_inputs_and_the_outcomes_of_their_replay_are_counted_alike(tmp_path):
     assert engines[0].event_count == 90
 
 
-def test_the_outcomes_of_a_replay_are_reported_as_of_the_time_of_the_replay(tmp_path):
+def test_the_outcomes_of_a_replay_are_reported_as_of_the_time_of_its_counters(tmp_path):
     archive = archive_of(tmp_path / "archive", [(NOON - n * DAY, 41.75, -72.68) for n in range(90)])
     for options in ((), ("--counters-as-of", "2026-05-20"), ("--counters-as-of", "2026-06-20")):
         assert rampwatch("replay", str(archive), "--out", str(tmp_path / "out"), *options).returncode == 0
@@ -265,13 +265,13 @@ def test_a_table_has_the_city_first_then_zones_with_an_alarm_up_to_the_limit():
     assert max(map(len, shown)) <= 80
 
 
-def test_an_alarm_that_is_up_stands_in_its_zones_row_with_its_reason():
+def test_an_active_alarm_is_shown_in_the_row_of_its_zone_with_its_reason():
     shown = table_lines(rising(), [])
     why = " ".join(line.strip() for line in shown[shown.index("West") + 1 : shown.index("East")])
     assert re.match(r"▲ ALARM since 2026-0\d-\d\d: \d+ shots in \d+ days, \d+ before; as large by chance ", why)
 
 
-def test_a_row_has_reviews_and_last_year_where_it_was_counted():
+def test_a_row_shows_reviews_and_last_year_if_it_was_counted():
     engine = CounterEngine(SITE, CounterRules())
     for n, status in enumerate(("unreviewed", "confirmed", "confirmed", "dismissed")):
         engine.apply(Tally("shots", f"now-{n}", 0, "west", NOON - n * DAY, status, status != "dismissed"))
@@ -297,7 +297,7 @@ def test_a_table_with_c2_explains_it_below():
     assert note not in table_lines(engine, [])
 
 
-def test_alarms_that_are_up_come_first_then_the_last_ten_that_ended_the_most_recent_first():
+def test_active_alarms_come_first_then_the_ten_most_recently_ended():
     alert = rising().alerts()[0]
     ended = [structs.replace(alert, status="ended", first_crossing=f"2026-01-{day:02}") for day in range(1, 13)]
     shown = [
@@ -318,7 +318,7 @@ def texts(panel: ElementTree.Element) -> list[str]:
     return [element.text or "" for element in panel.iter() if element.tag.endswith("}text")]
 
 
-def test_a_panel_has_the_curve_the_expected_count_and_the_alarm_line_with_names():
+def test_a_panel_has_labelled_lines_for_the_count_the_expected_count_and_the_alarm():
     for panel in panels_of(rising(), 3):
         kinds = Counter(element.tag.rpartition("}")[2] for element in panel.iter())
         assert kinds["polyline"] == 3
@@ -328,7 +328,7 @@ def test_a_panel_has_the_curve_the_expected_count_and_the_alarm_line_with_names(
         assert "Apr 2026" in texts(panel)
 
 
-def test_a_zone_whose_alarm_is_up_always_has_a_panel():
+def test_a_zone_with_an_active_alarm_always_has_a_panel():
     engine = rising()
     for n in range(2_000):
         engine.apply(Tally("shots", f"busy-{n}", 0, "east", NOON - (n % 190 + 9) * DAY, "unreviewed", True))
@@ -349,16 +349,16 @@ def test_an_extreme_night_is_marked_and_does_not_set_the_scale():
         engine.apply(Tally("shots", f"extreme-{n}", 0, "east", NOON - 60 * DAY, "unreviewed", True))
     (east,) = [panel for panel in panels_of(engine, 3) if texts(panel)[0] == "East"]
     counts = [int(text) for text in texts(east) if text.isdecimal()]
-    assert counts.count(301) == 1  # its mark: there is another shot of that day
+    assert counts.count(301) == 1  # its mark; the day already had one other shot
     assert max(count for count in counts if count != 301) < 150
 
 
-def test_without_enough_days_the_chart_says_so():
+def test_a_chart_without_enough_days_states_that_there_is_nothing_to_draw():
     engine = CounterEngine(SITE, CounterRules())
     assert "nothing to draw" in draw_chart(engine, SITE, CounterRules(), "shots", [], 3)
 
 
-def test_ears_c2_lists_the_days_on_which_it_alarms():
+def test_ears_c2_lists_the_days_of_its_alarms():
     engine = rising()
     found = c2_alarms(engine)
     assert found
@@ -367,7 +367,7 @@ def test_ears_c2_lists_the_days_on_which_it_alarms():
     assert all(alarm.statistic > 3 for alarm in found)
 
 
-def test_the_command_prints_tables_alerts_and_json_and_draws(tmp_path):
+def test_the_command_prints_tables_or_json_and_writes_a_chart(tmp_path):
     archive = archive_of(tmp_path / "archive", [(NOON - n * DAY, 41.763, -72.68) for n in range(90)])
     shown = rampwatch("counters", str(archive), "--picture", str(tmp_path / "p.svg"))
     assert shown.returncode == 0, shown.stderr
@@ -391,7 +391,7 @@ def scattered(seed: int, many: int = 300) -> list[LocatedShot]:
 QUICK = ScanPlan(days=101, permutations=99, cluster_days=14)
 
 
-def test_a_cluster_across_a_zones_border_is_found_with_its_place_days_and_zones():
+def test_a_cluster_across_a_zone_border_is_found_with_its_location_days_and_zones():
     border = [LocatedShot(NOON - n * DAY // 3, 41.75 + n * 1e-4, -72.65 + (-1) ** n * 0.001) for n in range(15)]
     first, *others = clusters([*scattered(1), *border], SITE, NOON + 1, QUICK, lambda _: None)
     assert first.p_value == 0.01
@@ -403,7 +403,7 @@ def test_a_cluster_across_a_zones_border_is_found_with_its_place_days_and_zones(
     assert all(other.log_likelihood_ratio <= first.log_likelihood_ratio for other in others)
 
 
-def test_without_clusters_p_values_are_as_rarely_small_as_they_claim():
+def test_p_values_are_calibrated_when_there_are_no_clusters():
     p_values = []
     for seed in range(20):
         found = clusters(scattered(seed, 120), SITE, NOON + 1, QUICK, lambda _: None)
@@ -437,7 +437,7 @@ def brute_force(places: list[LocatedShot], plan: ScanPlan) -> float:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_strongest_cylinder_is_that_of_brute_force(seed):
+def test_the_strongest_cylinder_matches_a_brute_force_search(seed):
     places = scattered(seed, 40)
     first = clusters(places, SITE, NOON + 12 * DAY // 24, QUICK, lambda _: None)[0]
     assert first.log_likelihood_ratio == pytest.approx(brute_force(places, QUICK), abs=0.001)

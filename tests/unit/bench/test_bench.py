@@ -21,30 +21,30 @@ from streams.simulate.scenarios import days, local_midnight
 SITE = load_site("hartford")
 
 
-def test_a_kept_read_of_a_plate_that_nobody_lists_takes_less_than_a_hundred_bytes():
+def test_a_retained_read_of_an_unlisted_plate_takes_less_than_a_hundred_bytes():
     assert 10 < bytes_per_read(SITE, JoinRules(), 300_000) < 100
 
 
-def test_the_engine_is_measured_and_the_worst_case_makes_incidents():
+def test_the_engine_is_measured_and_the_worst_case_produces_incidents():
     figures = next(engine_rounds(days(SITE, 7, 1, local_midnight(SITE, "2026-06-05"))))
     assert figures.engine_per_s > figures.engine_worst_per_s > 0
     assert figures.engine_worst_incidents_per_s > 0
 
 
-def test_the_99th_percentile_is_the_least_time_that_99_of_100_do_not_exceed():
+def test_the_99th_percentile_is_the_smallest_time_that_99_of_100_do_not_exceed():
     assert p99([float(n) for n in range(1, 101)]) == 99
     assert p99([float(n) for n in range(200, 0, -1)]) == 198
     assert p99([7.0]) == 7
 
 
-def test_a_day_of_traffic_has_about_the_reads_asked_for_and_none_is_late_or_ahead():
+def test_a_day_of_traffic_has_about_the_requested_reads_and_none_is_late_or_in_the_future():
     now_ms = 1_780_000_000_000
     rows = [msgspec.json.decode(value) for topic, _, value in day(SITE, 20_000, now_ms) if topic == READS]
     assert len(rows) == pytest.approx(20_000, rel=0.05)
     assert all(0 <= now_ms - row["captured_at_ms"] < JoinRules().read_retention_ms for row in rows)
 
 
-def test_a_shot_at_the_ramp_of_a_car_to_meet_makes_one_incident():
+def test_a_shot_at_the_ramp_of_a_certain_match_produces_one_incident():
     at_ms = 1_780_000_000_000
     rows, ramps = certain_matches(SITE, at_ms)
     assert len(ramps) >= 5
@@ -56,7 +56,7 @@ def test_a_shot_at_the_ramp_of_a_car_to_meet_makes_one_incident():
     assert len({incident.vehicle.plate for incident in incidents}) == len(ramps)
 
 
-def test_the_table_names_the_baselines_and_what_is_missing():
+def test_the_table_names_the_baselines_and_marks_missing_figures():
     values = dict.fromkeys(
         ("bytes_per_read", "engine_per_s", "engine_worst_per_s", "engine_worst_incidents_per_s"), 1.0
     )

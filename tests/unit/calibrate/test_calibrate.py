@@ -1,4 +1,4 @@
-"""Fitting and measuring: exact by hand, reproducible, better than guessing on held-out weeks."""
+"""Fitting and measuring: checked by hand, reproducible, better than the baselines out of sample."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HELD_OUT = range(FIRST_HELD_OUT, FIRST_HELD_OUT + 4)
 
 
 def quiet(_: str) -> None:
-    """Nobody waits here."""
+    """Discard progress messages."""
 
 
 @pytest.fixture(scope="module")
@@ -48,24 +48,24 @@ def week(hartford: Site) -> City:
 # --- measures ---
 
 
-def test_average_precision_of_a_ranking_worked_by_hand():
-    """True, false, true, with a third true one never ranked: (1/1 + 2/3 + 0) / 3."""
+def test_average_precision_matches_a_ranking_worked_by_hand():
+    """True, false, true, and a third true one never ranked: (1/1 + 2/3 + 0) / 3."""
     ranking = [(0.9, True), (0.8, False), (0.7, True)]
     assert average_precision(ranking, 3) == pytest.approx((1 + 2 / 3) / 3)
     assert average_precision([], 3) == 0.0
 
 
-def test_equal_ranks_are_one_step_whatever_their_order():
+def test_ties_count_as_one_step_in_any_order():
     tied = [(0.5, True), (0.5, False), (0.5, False), (0.5, True)]
     assert average_precision(tied, 2) == average_precision(tied[::-1], 2) == 0.5
 
 
-def test_precision_and_recall_count_what_was_never_put_forward():
-    told = quality([True, False, True, False], 8)
-    assert (told.precision, told.recall) == (0.5, 0.25)
+def test_recall_includes_true_links_that_were_never_proposed():
+    measured = quality([True, False, True, False], 8)
+    assert (measured.precision, measured.recall) == (0.5, 0.25)
 
 
-def test_a_threshold_is_the_lowest_score_from_which_on_enough_is_true():
+def test_a_threshold_is_the_lowest_score_that_reaches_the_required_precision():
     ranking = [(0.905, True), (0.7, True), (0.5, False), (0.3, True), (0.1, False)]
     assert threshold(ranking, 1.0) == 0.51
     assert threshold(ranking, 0.75) == 0.11
@@ -76,18 +76,18 @@ def test_a_threshold_is_the_lowest_score_from_which_on_enough_is_true():
 # --- the regression ---
 
 
-def test_a_system_of_equations_is_solved_also_where_a_pivot_is_zero():
+def test_a_system_of_equations_with_a_zero_pivot_is_solved():
     assert solve([[0.0, 2.0], [3.0, 1.0]], [4.0, 5.0]) == pytest.approx([1.0, 2.0])
 
 
-def test_a_regression_finds_the_coefficients_that_made_the_verdicts():
+def test_a_regression_recovers_the_coefficients_that_generated_the_verdicts():
     rng = random.Random(1)
     rows = [[1.0, rng.uniform(-2, 2), rng.uniform(0, 3)] for _ in range(5_000)]
     verdicts = [rng.random() < probability(-1.0 + 1.5 * row[1] + 0.5 * row[2]) for row in rows]
     assert regress(rows, verdicts) == pytest.approx([-1.0, 1.5, 0.5], abs=0.12)
 
 
-def test_what_would_count_the_wrong_way_stays_out():
+def test_a_coefficient_with_the_wrong_sign_is_set_to_zero():
     rng = random.Random(1)
     rows = [[1.0, rng.uniform(-2, 2), rng.uniform(0, 3)] for _ in range(5_000)]
     verdicts = [rng.random() < probability(1.5 * row[1] - 0.5 * row[2]) for row in rows]
@@ -100,7 +100,7 @@ def test_what_would_count_the_wrong_way_stays_out():
 # --- labelled weeks ---
 
 
-def test_a_week_has_true_incidents_and_more_false_ones_and_not_all_are_found(hartford: Site, week: City):
+def test_a_week_has_more_false_incidents_than_true_ones_and_not_every_true_link_is_found(hartford: Site, week: City):
     labelled = label_week(hartford, week, JoinRules(), load_calibration())
     true = sum(example.linked for example in labelled.examples)
     assert 3 <= true <= labelled.true_links
@@ -109,7 +109,7 @@ def test_a_week_has_true_incidents_and_more_false_ones_and_not_all_are_found(har
     assert len(anywhere.examples) > len(labelled.examples)
 
 
-def test_no_incident_of_a_dismissed_shot_is_left_after_its_review(hartford: Site, week: City):
+def test_no_incident_of_a_dismissed_shot_remains_after_its_review(hartford: Site, week: City):
     dismissed = {record.key for record in week.records if record.value.get("status") == "dismissed"}
     assert dismissed
     labelled = label_week(hartford, week, JoinRules(), load_calibration())
@@ -119,17 +119,17 @@ def test_no_incident_of_a_dismissed_shot_is_left_after_its_review(hartford: Site
 # --- fitting and evaluating, small ---
 
 
-def test_the_shipped_file_is_what_the_command_writes(fitted: Fitted):
-    """Fitted again to the first few of its seeds.
+def test_the_shipped_file_matches_what_the_command_writes(fitted: Fitted):
+    """Refitted to the first few of its seeds.
 
-    Where this fails, the code is newer: run rampwatch calibrate.
+    If this fails, the code has changed since: run rampwatch calibrate.
     """
     shipped_file = read_calibration(resource_path("calibration", FILE))
     assert fitted.check == shipped_file.check
-    assert fitted.calibration != shipped_file.calibration  # that one knows more weeks
+    assert fitted.calibration != shipped_file.calibration  # the shipped one is fitted on more weeks
 
 
-def test_a_file_says_what_was_fitted_and_can_be_read_back(tmp_path, fitted: Fitted):
+def test_a_written_calibration_reads_back_unchanged(tmp_path, fitted: Fitted):
     path = tmp_path / FILE
     path.write_bytes(as_json(fitted))
     assert read_calibration(path) == fitted
@@ -138,16 +138,16 @@ def test_a_file_says_what_was_fitted_and_can_be_read_back(tmp_path, fitted: Fitt
     assert fitted.precision["medium"] >= 0.75
 
 
-def test_a_small_fit_comes_near_the_shipped_one(fitted: Fitted):
+def test_a_small_fit_is_close_to_the_shipped_one(fitted: Fitted):
     large, small = load_calibration(), fitted.calibration
     assert small.typical_speed_mps == pytest.approx(large.typical_speed_mps, rel=0.5)
     assert small.prior_log_odds == pytest.approx(large.prior_log_odds, abs=1.5)
     assert small.distance_scale_m == pytest.approx(large.distance_scale_m, rel=0.6)
 
 
-def test_on_weeks_held_back_the_score_ranks_better_than_each_baseline(hartford: Site, fitted: Fitted):
-    told = evaluate(hartford, hartford, HELD_OUT, 0, fitted.calibration, quiet)
-    for lines in (told.with_lookalikes, told.without_lookalikes):
+def test_the_score_ranks_better_than_each_baseline_on_held_out_weeks(hartford: Site, fitted: Fitted):
+    evaluated = evaluate(hartford, hartford, HELD_OUT, 0, fitted.calibration, quiet)
+    for lines in (evaluated.with_lookalikes, evaluated.without_lookalikes):
         anything, nearest, unscored, scored, medium, high = lines
         assert scored.average_precision is not None
         for simpler in (anything, nearest, unscored):
@@ -157,8 +157,8 @@ def test_on_weeks_held_back_the_score_ranks_better_than_each_baseline(hartford: 
         assert unscored.quality.precision > anything.quality.precision
         assert high.quality.precision > medium.quality.precision > unscored.quality.precision
         assert high.quality.recall <= medium.quality.recall <= scored.quality.recall == unscored.quality.recall
-    assert told.with_lookalikes[2].quality.correct >= told.without_lookalikes[2].quality.correct
-    assert sum(band.incidents for band in told.bands) == told.with_lookalikes[3].quality.proposed
+    assert evaluated.with_lookalikes[2].quality.correct >= evaluated.without_lookalikes[2].quality.correct
+    assert sum(band.incidents for band in evaluated.bands) == evaluated.with_lookalikes[3].quality.proposed
 
 
 # --- the tables ---
@@ -168,14 +168,14 @@ def evaluation() -> Evaluation:
     return Evaluation("hartford", "0123", (1_001, 1_006), (1_001, 1_002), [], [], [], [])
 
 
-def test_the_tables_in_the_docs_are_of_the_shipped_calibration():
-    """Where this fails, the calibration is newer: run rampwatch evaluate, as the document says."""
+def test_the_tables_in_the_docs_match_the_shipped_calibration():
+    """If this fails, the calibration is newer: run rampwatch evaluate as the document describes."""
     text = resource_path("calibration", "README.md").read_text()
     assert f"calibration `{digest(load_calibration())}`" in text
     assert "the join, by score" in text
 
 
-def test_tables_replace_what_lies_between_the_marks_and_nothing_else(tmp_path):
+def test_tables_replace_only_the_text_between_the_markers(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
     write_tables(markdown(evaluation()), path)
@@ -187,7 +187,7 @@ def test_tables_replace_what_lies_between_the_marks_and_nothing_else(tmp_path):
     assert text.count(BEGIN) == 1
 
 
-def test_a_document_without_marks_is_left_alone_and_a_new_one_gets_them(tmp_path):
+def test_a_document_without_markers_is_unchanged_and_a_new_one_gets_them(tmp_path):
     path = tmp_path / "other.md"
     path.write_text("mine\n")
     with pytest.raises(RampwatchError, match="so nothing was replaced"):
@@ -197,34 +197,34 @@ def test_a_document_without_marks_is_left_alone_and_a_new_one_gets_them(tmp_path
     assert (tmp_path / "out" / "new.md").read_text() == f"{BEGIN}\n\ntable\n\n{END}\n"
 
 
-def test_a_plan_may_be_changed_and_is_refused_where_it_cannot_be(hartford: Site):
+def test_an_invalid_or_unknown_plan_field_is_rejected(hartford: Site):
     with pytest.raises(ValueError, match="misread_share"):
         simulate_week(hartford, 1, misread_share=2.0)
     with pytest.raises(TypeError, match="luck"):
         simulate_week(hartford, 1, luck=1.0)
 
 
-def test_rules_for_anywhere_differ_from_the_joins_in_place_alone():
+def test_rules_for_anywhere_differ_from_the_join_rules_only_in_distance_and_speed():
     assert structs.replace(ANYWHERE, max_distance_m=8_000, max_speed_mps=45) == JoinRules()
 
 
 # --- the commands ---
 
 
-def test_calibrate_writes_a_file_that_can_be_used(tmp_path):
+def test_calibrate_writes_a_usable_file(tmp_path):
     ended = rampwatch("calibrate", "--seeds", "2", "--out", "mine.json", cwd=tmp_path)
     assert ended.returncode == 0
     assert "simulated incidents" in ended.stderr
     assert read_calibration(tmp_path / "mine.json").seeds == (1, 2)
 
 
-def test_calibrate_does_not_touch_weeks_held_back(tmp_path):
+def test_calibrate_rejects_held_out_weeks(tmp_path):
     ended = rampwatch("calibrate", "--seeds", str(FIRST_HELD_OUT), "--out", "mine.json", cwd=tmp_path)
     assert ended.returncode != 0
     assert not (tmp_path / "mine.json").exists()
 
 
-def test_evaluate_refuses_a_document_without_marks_before_it_begins(tmp_path):
+def test_evaluate_rejects_a_document_without_markers_before_it_starts(tmp_path):
     (tmp_path / "notes.md").write_text("mine\n")
     ended = rampwatch("evaluate", "--markdown", "notes.md", cwd=tmp_path)
     assert ended.returncode == 2

@@ -44,29 +44,29 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- help
 
 
-def test_the_list_of_commands_tested_here_is_whole(tmp_path: Path) -> None:
+def test_every_command_is_tested_here(tmp_path: Path) -> None:
     shown = rampwatch("--help", cwd=tmp_path, COLUMNS="200").stdout
     names = {words[1] for line in shown.splitlines() if len(words := line.split()) > 2 and words[0] == "│"}
     assert names - {"--help", "--version"} == {command.split()[0] for command in COMMANDS}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_says_something_of_each_parameter(command: str, tmp_path: Path) -> None:
+def test_the_help_of_a_command_explains_every_parameter(command: str, tmp_path: Path) -> None:
     shown = rampwatch(*command.split(), "--help", cwd=tmp_path, COLUMNS="200")
     assert shown.returncode == 0
     assert len(shown.stdout.split("\n\n")[1]) > 20, "the command itself is not explained"
     rows = [line.strip("│ ").removeprefix("*").strip() for line in shown.stdout.splitlines() if line.startswith("│")]
     assert rows
     for row in rows:
-        name, *said = re.split(r"  +", re.sub(r"\[(required|default: .*)\]", "", row).strip())
-        assert said, f"{name} is not explained"
-        assert len(said[0]) > 5, f"{name} is not explained"
+        name, *help_text = re.split(r"  +", re.sub(r"\[(required|default: .*)\]", "", row).strip())
+        assert help_text, f"{name} is not explained"
+        assert len(help_text[0]) > 5, f"{name} is not explained"
 
 
-# --- wrong values
+# --- invalid values
 
 
-# what is typed, and what the sentence has to name
+# the command line and the text that its error message must contain
 SLIPS = {
     "demo --site atlantis": "atlantis",
     "demo --config nowhere.toml": "nowhere.toml",
@@ -110,7 +110,7 @@ SLIPS = {
 
 
 @pytest.mark.parametrize("line", SLIPS)
-def test_a_wrong_value_is_named_in_a_sentence(line: str, tmp_path: Path) -> None:
+def test_an_invalid_value_is_reported_in_one_sentence(line: str, tmp_path: Path) -> None:
     (tmp_path / "no.toml").write_text("broker = = 1\n")
     (tmp_path / "unknown-key.toml").write_text('brokr = "127.0.0.1:9092"\n')
     (tmp_path / "unknown-rule.toml").write_text("[join]\nbefor_ms = 1\n")
@@ -125,12 +125,12 @@ def test_a_wrong_value_is_named_in_a_sentence(line: str, tmp_path: Path) -> None
     ("name", "text"),
     [("RAMPWATCH_BROKR", "x"), ("RAMPWATCH_PARTITIONS", "many"), ("RAMPWATCH_JOIN_BEFORE_MS", "-1")],
 )
-def test_a_wrong_variable_is_named_in_a_sentence(name: str, text: str, tmp_path: Path) -> None:
+def test_an_invalid_variable_is_reported_in_one_sentence(name: str, text: str, tmp_path: Path) -> None:
     assert_one_sentence(rampwatch("demo", "--no-broker", cwd=tmp_path, COLUMNS="300", **{name: text}), name)
 
 
 @pytest.mark.parametrize("command", ["topics create", "topics check"])
-def test_a_broker_that_does_not_answer_is_named_in_a_sentence(command: str, tmp_path: Path) -> None:
+def test_an_unreachable_broker_is_reported_in_one_sentence(command: str, tmp_path: Path) -> None:
     ended = rampwatch(*command.split(), cwd=tmp_path, COLUMNS="300", RAMPWATCH_BROKER=NOBODY)
     assert_one_sentence(ended, f"{NOBODY}: no Kafka broker responds")
 
@@ -139,20 +139,20 @@ def assert_one_sentence(ended: subprocess.CompletedProcess[str], named: str) -> 
     assert ended.returncode == 2, ended.stderr
     assert ended.stdout == ""
     assert named in ended.stderr
-    said = [line for line in ended.stderr.splitlines() if line.strip(" ╭╮╰╯─") not in ("", "Error")]
-    assert len(said) == 1, "more, or less, than a sentence"
+    sentences = [line for line in ended.stderr.splitlines() if line.strip(" ╭╮╰╯─") not in ("", "Error")]
+    assert len(sentences) == 1, "more, or less, than a sentence"
 
 
-def test_a_group_without_a_command_shows_its_commands(tmp_path: Path) -> None:
+def test_a_command_group_alone_lists_its_commands(tmp_path: Path) -> None:
     shown = rampwatch("topics", cwd=tmp_path).stdout
     assert "create" in shown
     assert "check" in shown
 
 
-# --- what is printed where
+# --- stdout, stderr and terminals
 
 
-def test_the_demo_prints_incidents_as_json_and_all_else_beside_them(tmp_path: Path) -> None:
+def test_the_demo_prints_json_incidents_to_stdout_and_everything_else_to_stderr(tmp_path: Path) -> None:
     ended = rampwatch("demo", "--no-broker", "--speed", "5000", "--json", cwd=tmp_path)
     assert ended.returncode == 0
     incidents = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -162,7 +162,7 @@ def test_the_demo_prints_incidents_as_json_and_all_else_beside_them(tmp_path: Pa
     assert f"{len({incident['incident_id'] for incident in incidents})} linked incidents" in ended.stderr
 
 
-def test_a_reader_who_has_enough_ends_the_demo_quietly(tmp_path: Path) -> None:
+def test_the_demo_exits_quietly_when_its_output_pipe_closes(tmp_path: Path) -> None:
     demo = ["demo", "--no-broker", "--speed", "5000", "--json"]
     with started(*demo, cwd=tmp_path) as process:
         assert process.stdout is not None
@@ -173,7 +173,7 @@ def test_a_reader_who_has_enough_ends_the_demo_quietly(tmp_path: Path) -> None:
     assert process.returncode == 141
 
 
-def test_what_is_piped_has_no_colours_and_no_progress(city: Path) -> None:
+def test_piped_output_has_no_colours_and_no_progress(city: Path) -> None:
     demo = rampwatch("demo", "--no-broker", "--speed", "5000", cwd=city, TERM="xterm-256color")
     replay = rampwatch("replay", "city", "--out", "piped", cwd=city, TERM="xterm-256color")
     for ended in (demo, replay):
@@ -182,11 +182,11 @@ def test_what_is_piped_has_no_colours_and_no_progress(city: Path) -> None:
         assert "\r" not in ended.stdout + ended.stderr
 
 
-def test_a_terminal_has_colours_and_progress_and_the_output_is_the_same(city: Path) -> None:
-    said, answer = on_a_terminal(city, "replay", "city", "--out", "seen", "--json")
-    assert "\x1b[" in said
-    assert "records" in said
-    assert answer == rampwatch("replay", "city", "--out", "seen", "--json", cwd=city).stdout
+def test_a_terminal_shows_colours_and_progress_and_stdout_is_unchanged(city: Path) -> None:
+    errors, output = on_a_terminal(city, "replay", "city", "--out", "seen", "--json")
+    assert "\x1b[" in errors
+    assert "records" in errors
+    assert output == rampwatch("replay", "city", "--out", "seen", "--json", cwd=city).stdout
 
 
 def on_a_terminal(folder: Path, *arguments: str) -> tuple[str, str]:
@@ -194,17 +194,17 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[str, str]:
     ours, its = pty.openpty()
     with started(*arguments, cwd=folder, stderr=its, TERM="xterm-256color") as process:
         os.close(its)
-        said = b"".join(until_it_hangs_up(ours))
+        errors = b"".join(read_until_closed(ours))
         os.close(ours)
         assert process.stdout is not None
-        return said.decode(), process.stdout.read()
+        return errors.decode(), process.stdout.read()
 
 
-def until_it_hangs_up(terminal: int) -> Iterator[bytes]:
+def read_until_closed(terminal: int) -> Iterator[bytes]:
     while True:
         try:
             part = os.read(terminal, 65_536)
-        except OSError:  # Linux says so when nobody is left at the other end
+        except OSError:  # Linux raises this when the other end has closed
             return
         if not part:
             return
@@ -221,19 +221,19 @@ def test_the_outcomes_are_printed_as_json(city: Path) -> None:
     assert outcomes == json.loads((city / "once/outcomes.json").read_text())
 
 
-def test_the_table_of_outcomes_is_whole_on_a_narrow_screen(city: Path) -> None:
+def test_the_table_of_outcomes_is_not_truncated_on_a_narrow_screen(city: Path) -> None:
     ended = rampwatch("replay", "city", "--out", "narrow", cwd=city, COLUMNS="40")
     assert all(topic in ended.stdout for topic in INPUTS)
     assert "…" not in ended.stdout
 
 
-def test_a_second_replay_gives_the_same_answers(city: Path) -> None:
+def test_a_second_replay_gives_the_same_outcomes(city: Path) -> None:
     ended = rampwatch("replay", "city", "--out", "again", "--expect", "answers", cwd=city)
     assert ended.returncode == 0
     assert "no differences" in ended.stderr
 
 
-def test_a_difference_ends_with_code_1_and_names_the_incident(city: Path) -> None:
+def test_a_difference_exits_with_code_1_and_names_the_incident(city: Path) -> None:
     lines = (city / f"answers/{INCIDENTS}.jsonl").read_text().splitlines()
     last = {incident["incident_id"]: incident for line in lines if (incident := json.loads(line)["value"])}
     incident_id = next(name for name, incident in last.items() if incident["status"] == "open")
@@ -251,7 +251,7 @@ def test_a_difference_ends_with_code_1_and_names_the_incident(city: Path) -> Non
             json.loads(ended.stdout)
 
 
-def test_an_archive_of_another_site_is_told_to_be_one(city: Path) -> None:
+def test_an_archive_of_another_site_is_reported(city: Path) -> None:
     ended = rampwatch("replay", "city", "--site", "kansas-city", "--out", "elsewhere", cwd=city, COLUMNS="200")
     assert ended.returncode == 0
     assert "all reads were rejected; see elsewhere/dead-letters.jsonl. Is kansas-city the site" in ended.stderr

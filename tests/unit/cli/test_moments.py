@@ -31,13 +31,13 @@ def test_a_date_means_its_end_and_a_time_without_offset_is_local(text, means):
 
 
 @pytest.mark.parametrize("text", ["", "today", "2026-02-30", "1960-01-01", "9999999999999999", "5"])
-def test_an_invalid_moment_is_named_with_the_valid_notations(text):
+def test_an_invalid_moment_is_reported_with_the_valid_notations(text):
     with pytest.raises(RampwatchError, match=f"^'{text}': expected a moment .* a date such as 2026-06-05"):
         moment_ms(text, "America/New_York")
 
 
 @pytest.mark.parametrize("text", ["20260605", "2026-W23-5", "2026W235", "2026-W23", "20260605T18:00", "202606051800"])
-def test_another_notation_of_a_date_is_rejected_and_not_read_as_its_midnight(text):
+def test_another_date_notation_is_rejected_rather_than_read_as_midnight(text):
     with pytest.raises(RampwatchError, match="a date such as 2026-06-05"):
         moment_ms(text, "America/New_York")
 

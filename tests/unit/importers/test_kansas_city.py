@@ -49,7 +49,7 @@ def whole() -> Activations:
     return load_activations(WHOLE)
 
 
-def test_a_row_becomes_an_alert_as_in_its_json() -> None:
+def test_a_row_becomes_an_alert_in_its_json_form() -> None:
     assert read(ROW).alerts == [
         {
             "alert_id": "816-1",
@@ -83,14 +83,14 @@ def test_alerts_are_sorted_by_time_and_then_id() -> None:
     assert [alert["alert_id"] for alert in read(*rows).alerts] == ["816-4", "816-3", "816-5"]
 
 
-def test_a_local_time_that_occurs_twice_is_the_earlier_one_and_listed() -> None:
+def test_an_ambiguous_local_time_becomes_the_earlier_one_and_is_listed() -> None:
     activations = read(ROW.replace("7/4/2020,21:05:09", "11/1/2020,1:22:13"))
     assert activations.alerts[0]["occurred_at_ms"] == at(2020, 11, 1, 6, 22, 13)
     assert activations.ambiguous_times == [2]
     assert activations.skipped_times == []
 
 
-def test_a_local_time_that_does_not_occur_comes_out_an_hour_later_and_is_listed() -> None:
+def test_a_skipped_local_time_becomes_an_hour_later_and_is_listed() -> None:
     activations = read(ROW.replace("7/4/2020,21:05:09", "3/8/2020,2:30:00"))
     assert activations.alerts[0]["occurred_at_ms"] == at(2020, 3, 8, 8, 30, 0)  # 3:30 in summer time
     assert activations.skipped_times == [2]
@@ -98,7 +98,7 @@ def test_a_local_time_that_does_not_occur_comes_out_an_hour_later_and_is_listed(
 
 
 @pytest.mark.parametrize("shifted", [ROW.replace("East,", ""), ROW.replace("East,", "") + ","])
-def test_a_row_that_lacks_only_its_district_is_repaired_and_listed(shifted: str) -> None:
+def test_a_row_missing_only_its_district_is_repaired_and_listed(shifted: str) -> None:
     activations = read(shifted)
     assert activations.repaired == [2]
     assert activations.alerts == read(ROW).alerts
@@ -130,7 +130,7 @@ def test_a_row_with_an_empty_district_needs_no_repair() -> None:
         (ROW.replace("KansasCityMO,East,", ""), "6 cells: expected 8"),
     ],
 )
-def test_a_row_that_does_not_fit_is_invalid_with_a_reason(row: str, reason: str) -> None:
+def test_an_unusable_row_is_invalid_with_a_reason(row: str, reason: str) -> None:
     assert reason in invalid_reason(row)
 
 
@@ -143,18 +143,18 @@ def test_a_repeated_id_is_invalid_whatever_its_content() -> None:
     ]
 
 
-def test_an_invalid_row_does_not_use_up_its_id() -> None:
+def test_an_invalid_row_does_not_reserve_its_id() -> None:
     activations = read(ROW.replace("39.062", "0.0"), ROW)
     assert [alert["lat"] for alert in activations.alerts] == [39.062]
 
 
-def test_empty_lines_are_not_rows_but_count_in_the_numbering() -> None:
+def test_empty_lines_are_not_rows_but_count_in_the_row_numbers() -> None:
     activations = read("", ROW, "", ROW.replace("816-1,", ","))
     assert activations.rows == 2
     assert [invalid.row for invalid in activations.invalid_rows] == [5]
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_read() -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted() -> None:
     raw = b"\xef\xbb\xbf" + f"{HEADING}\r\n{ROW}\r\n".encode()
     assert read_activations(raw).alerts == read(ROW).alerts
 
@@ -169,7 +169,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read() -> None:
         (f"{HEADING}\n{'x' * 200_000}\n".encode(), ": not readable as a table"),
     ],
 )
-def test_another_file_is_an_error(raw: bytes, message: str) -> None:
+def test_a_file_in_another_format_is_an_error(raw: bytes, message: str) -> None:
     with pytest.raises(ActivationsError) as raised:
         read_activations(raw)
     assert message in str(raised.value)
@@ -210,7 +210,7 @@ def test_every_row_is_imported_or_invalid_once(table: list[list[str]]) -> None:
 # ---- the real table
 
 
-def test_each_of_the_real_rows_is_accounted_for(whole: Activations) -> None:
+def test_every_real_row_is_accounted_for(whole: Activations) -> None:
     assert whole.row_counts == RowCounts(
         rows=9_649, imported=9_649, invalid=0, repaired=1, ambiguous_times=3, skipped_times=0
     )
@@ -224,11 +224,11 @@ def test_the_real_row_with_shifted_columns_is_repaired(whole: Activations) -> No
     assert repaired["occurred_at_ms"] == at(2019, 1, 23, 0, 14, 41)
 
 
-def test_the_real_times_that_occur_twice_are_the_three_of_two_autumns(whole: Activations) -> None:
+def test_the_real_data_has_three_ambiguous_times(whole: Activations) -> None:
     assert whole.ambiguous_times == [6365, 8632, 8633]
 
 
-def test_the_real_alerts_lie_in_kansas_citys_zones(whole: Activations) -> None:
+def test_every_real_alert_is_in_a_zone_of_kansas_city(whole: Activations) -> None:
     site = load_site("kansas-city")
     zones = {site.zone_at(lat, lon) for lat, lon in {(alert["lat"], alert["lon"]) for alert in whole.alerts}}  # type: ignore[arg-type]
     assert "city" not in zones
@@ -254,7 +254,7 @@ def test_the_sample_is_a_week_of_the_real_table() -> None:
     }
 
 
-def test_the_sample_leaves_out_no_row_of_its_week(whole: Activations) -> None:
+def test_the_sample_contains_every_row_of_its_week(whole: Activations) -> None:
     sample = load_activations(resource_path("samples", "kansas-city-week.csv")).alerts
     first, last = sample[0]["occurred_at_ms"], sample[-1]["occurred_at_ms"]
     assert sample == [alert for alert in whole.alerts if first <= alert["occurred_at_ms"] <= last]  # type: ignore[operator]

@@ -23,7 +23,7 @@ SETTINGS = Settings(broker="kafka:9092", security_protocol="SASL_SSL", sasl_user
         (GroupAuthorizationFailedError("g"), "consumer group g"),
     ],
 )
-def test_an_access_error_becomes_one_sentence_whatever_it_holds(error, resource):
+def test_an_access_error_becomes_one_sentence_for_any_argument_of_the_error(error, resource):
     assert access_error_message(SETTINGS, error) == (
         f"kafka:9092: user a lacks a right to the {resource}; grant the rights that rampwatch acls lists"
     )

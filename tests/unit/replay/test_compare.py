@@ -34,37 +34,41 @@ def archive(folder: Path, *incidents: tuple[str, Any], dead: tuple[tuple[str, An
     return folder
 
 
-def told(tmp_path: Path, produced: Any, expected: Any) -> list[str]:
+def differences_between(tmp_path: Path, produced: Any, expected: Any) -> list[str]:
     return differences(archive(tmp_path / "produced", *produced), archive(tmp_path / "expected", *expected))
 
 
-def test_an_archive_equals_itself_whatever_the_revisions_headers_and_vehicle_stamps(tmp_path):
+def test_revisions_headers_and_vehicle_stamps_are_not_compared(tmp_path):
     other = {**INCIDENT, "revision": 9, "vehicle": {**INCIDENT["vehicle"], "stamp_ms": 2}}
-    assert told(tmp_path, [("x", INCIDENT)], [("y", EMPTY), ("x", other)]) == []
+    assert differences_between(tmp_path, [("x", INCIDENT)], [("y", EMPTY), ("x", other)]) == []
 
 
-def test_the_last_line_of_a_key_counts(tmp_path):
+def test_only_the_last_line_of_a_key_is_compared(tmp_path):
     changed = {**INCIDENT, "score": 0.6}
-    assert told(tmp_path, [("x", changed), ("x", INCIDENT)], [("x", INCIDENT)]) == []
+    assert differences_between(tmp_path, [("x", changed), ("x", INCIDENT)], [("x", INCIDENT)]) == []
 
 
-def test_retracted_with_nothing_in_it_equals_absent_and_with_something_set_aside_does_not(tmp_path):
+def test_an_empty_retracted_incident_equals_none_unless_it_has_reads_set_aside(tmp_path):
     aside = {**EMPTY, "set_aside": [{"read_id": "R"}]}
-    assert told(tmp_path, [("x", EMPTY)], [("y", aside)]) == ["linked-incidents y: expected, not produced"]
+    assert differences_between(tmp_path, [("x", EMPTY)], [("y", aside)]) == [
+        "linked-incidents y: expected, not produced"
+    ]
 
 
 def test_each_difference_is_a_sentence_that_names_the_fields(tmp_path):
     other = {**INCIDENT, "score": 0.6, "status": "retracted"}
-    assert told(tmp_path, [("a", INCIDENT), ("b", INCIDENT)], [("b", other), ("c", INCIDENT)]) == [
+    assert differences_between(tmp_path, [("a", INCIDENT), ("b", INCIDENT)], [("b", other), ("c", INCIDENT)]) == [
         "linked-incidents c: expected, not produced",
         "linked-incidents a: produced, not expected",
         "linked-incidents b: differs in score, status",
     ]
 
 
-def test_the_vehicle_counts_but_for_its_stamp(tmp_path):
+def test_the_vehicle_is_compared_except_for_its_stamp(tmp_path):
     other = {**INCIDENT, "vehicle": {"plate": "T0YZG5", "stamp_ms": 1}}
-    assert told(tmp_path, [("x", INCIDENT)], [("x", other)]) == ["linked-incidents x: differs in vehicle"]
+    assert differences_between(tmp_path, [("x", INCIDENT)], [("x", other)]) == [
+        "linked-incidents x: differs in vehicle"
+    ]
 
 
 def test_dead_letters_are_compared_by_their_bytes(tmp_path):
@@ -77,13 +81,13 @@ def test_dead_letters_are_compared_by_their_bytes(tmp_path):
     ]
 
 
-def test_a_folder_that_is_no_archive_of_outcomes_is_told(tmp_path):
+def test_a_folder_that_is_not_an_archive_of_outcomes_is_reported(tmp_path):
     with pytest.raises(ArchiveError, match=r"contains no linked-incidents\.jsonl"):
         differences(tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize("line", ["broken", '{"value": 1}'])
-def test_a_line_without_a_key_is_told_with_its_number(tmp_path, line):
+def test_a_line_without_a_key_is_reported_with_its_number(tmp_path, line):
     folder = archive(tmp_path / "one", ("x", INCIDENT))
     file = folder / "linked-incidents.jsonl"
     file.write_text(file.read_text() + line + "\n")
@@ -92,7 +96,7 @@ def test_a_line_without_a_key_is_told_with_its_number(tmp_path, line):
 
 
 @pytest.mark.parametrize("value", [7, {}, {"vehicle": {}}, None])
-def test_a_value_that_is_no_incident_is_told(tmp_path, value):
+def test_a_value_that_is_not_an_incident_is_reported(tmp_path, value):
     folder = archive(tmp_path / "one", ("x", value))
     with pytest.raises(ArchiveError, match="linked-incidents"):
         differences(folder, folder)
@@ -114,7 +118,7 @@ def with_spikes(folder: Path, count: int = 3, status: str = "raised", revision: 
     return folder
 
 
-def test_counters_and_alerts_are_compared_but_for_the_alerts_revision(tmp_path):
+def test_counters_and_alerts_are_compared_except_for_the_revision_of_an_alert(tmp_path):
     one = with_spikes(tmp_path / "one")
     assert differences(one, with_spikes(tmp_path / "same", revision=7)) == []
     assert differences(one, with_spikes(tmp_path / "counts", count=4)) == ["spike-counters c: differs in as_of_ms"]
@@ -124,7 +128,7 @@ def test_counters_and_alerts_are_compared_but_for_the_alerts_revision(tmp_path):
     assert withdrawn.endswith("produced, not expected")
 
 
-def test_how_often_an_incident_was_tallied_is_no_difference_and_what_a_shot_is_one(tmp_path):
+def test_tally_revisions_of_an_incident_are_not_compared_but_the_status_of_a_shot_is(tmp_path):
     one, other = with_spikes(tmp_path / "one"), with_spikes(tmp_path / "other")
     incident = {"kind": "linked_incidents", "event_id": "i", "zone_id": "city", "at_ms": 5}
     for folder, revisions in ((one, (1, 2)), (other, (3,))):
@@ -141,7 +145,7 @@ def test_how_often_an_incident_was_tallied_is_no_difference_and_what_a_shot_is_o
     assert sentence.endswith("differs in status")
 
 
-def test_an_archive_from_before_there_were_counters_is_compared_by_the_rest(tmp_path):
+def test_an_expected_archive_without_counters_is_compared_by_its_other_topics(tmp_path):
     old = with_spikes(tmp_path / "old")
     for topic in ("tallies", "spike-counters", "spike-alerts"):
         (old / f"{topic}.jsonl").unlink()

@@ -1,4 +1,4 @@
-"""The fold of an archive: outcomes, dead letters, and the files that are written."""
+"""The replay of an archive: outcomes, dead letters, and the files that are written."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def record(topic: str, value: Any, after_ms: int = 0, offset: int = 0) -> Record
 ALL = [record(SHOTS, SHOT), record(HITS, HIT, 1), record(READS, READ, 2)]
 
 
-def folded(records: list[Record], out: Path) -> tuple[list[Any], list[Any], Any]:
+def replayed(records: list[Record], out: Path) -> tuple[list[Any], list[Any], Any]:
     replay(records, SITE, RULES, out, 12, lambda _: None)
     files = [(out / f"{name}.jsonl").read_bytes().splitlines() for name in ("linked-incidents", "dead-letters")]
     return *([json.loads(line) for line in lines] for lines in files), json.loads((out / "outcomes.json").read_bytes())
 
 
 def test_every_revision_is_written_with_its_stamp_key_digest_and_partition(tmp_path):
-    incidents, dead, _ = folded([*ALL, record(SHOTS, {**SHOT, "revision": 1, "status": "dismissed"}, 9)], tmp_path)
+    incidents, dead, _ = replayed([*ALL, record(SHOTS, {**SHOT, "revision": 1, "status": "dismissed"}, 9)], tmp_path)
     assert [(line["value"]["revision"], line["value"]["status"]) for line in incidents] == [
         (1, "open"),
         (2, "retracted"),
@@ -79,10 +79,10 @@ def test_every_revision_is_written_with_its_stamp_key_digest_and_partition(tmp_p
         (SHOTS, {**SHOT, "alert_id": "S2"}, 5, "limit", "alert_id", "dead"),
     ],
 )
-def test_a_record_that_cannot_be_used_is_written_as_it_came_with_the_reason(
+def test_an_unusable_record_is_written_unchanged_with_the_reason(
     tmp_path, topic, value, after_ms, reason, field, outcome
 ):
-    _, (dead,), outcomes = folded([*ALL, record(topic, value, after_ms, 7)], tmp_path)
+    _, (dead,), outcomes = replayed([*ALL, record(topic, value, after_ms, 7)], tmp_path)
     assert dead["key"] == f"{topic}-2-7"
     assert outcomes[topic][outcome] == 1
     headers = dict(dead["headers"])
@@ -99,7 +99,7 @@ def test_a_record_that_cannot_be_used_is_written_as_it_came_with_the_reason(
     assert dead.get("value") == (value if isinstance(value, dict) else None)
 
 
-def test_consumed_is_the_sum_of_the_outcomes_at_all_times():
+def test_every_record_has_exactly_one_outcome():
     pipeline, outcomes = new_pipeline(SITE, RULES), Counter()
     records = [*ALL, record(READS, b"x", 3), record(READS, READ, 4), record(HITS, {**HIT, "revision": 1}, 5)]
     for n, each in enumerate(records, 1):
@@ -112,20 +112,20 @@ def test_consumed_is_the_sum_of_the_outcomes_at_all_times():
     }
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ArchiveError, match="cannot be written"):
-        folded(ALL, tmp_path / "file")
+        replayed(ALL, tmp_path / "file")
 
 
-def test_an_empty_archive_gives_an_empty_one(tmp_path):
-    assert folded([], tmp_path)[:2] == ([], [])
+def test_an_empty_archive_gives_empty_outcomes(tmp_path):
+    assert replayed([], tmp_path)[:2] == ([], [])
 
 
-def test_progress_is_told_now_and_then(tmp_path):
-    told: list[int] = []
-    replay([record(READS, b"x")] * 20_001, SITE, RULES, tmp_path, 12, told.append)
-    assert told == [0, 10_000, 20_000]
+def test_progress_is_reported_every_10000_records(tmp_path):
+    reported: list[int] = []
+    replay([record(READS, b"x")] * 20_001, SITE, RULES, tmp_path, 12, reported.append)
+    assert reported == [0, 10_000, 20_000]
 
 
 # --- what is counted
@@ -143,13 +143,13 @@ def count_of(out: Path, key: str) -> int:
 DISMISSED = record(SHOTS, {**SHOT, "revision": 1, "status": "dismissed"}, 9)
 
 
-def test_every_record_that_is_counted_is_tallied_once_and_without_its_plate(tmp_path):
-    folded([*ALL, record(SHOTS, SHOT, 4), DISMISSED], tmp_path)
-    told = [
+def test_every_counted_record_is_tallied_once_and_without_its_plate(tmp_path):
+    replayed([*ALL, record(SHOTS, SHOT, 4), DISMISSED], tmp_path)
+    tallied = [
         (line["value"]["kind"], line["value"]["revision"], line["value"]["counts"])
         for line in lines(tmp_path, "tallies")
     ]
-    assert told == [
+    assert tallied == [
         ("shots", 0, True),
         ("stolen_vehicle_hits", 0, True),
         ("linked_incidents", 1, True),
@@ -160,7 +160,7 @@ def test_every_record_that_is_counted_is_tallied_once_and_without_its_plate(tmp_
 
 
 def test_counters_are_as_of_just_after_the_last_event(tmp_path):
-    folded(ALL, tmp_path)
+    replayed(ALL, tmp_path)
     counters = lines(tmp_path, "spike-counters")
     assert {line["value"]["as_of_ms"] for line in counters} == {AT_MS + 1}
     assert {line["timestamp_ms"] for line in counters} == {AT_MS + 1}
@@ -168,7 +168,7 @@ def test_counters_are_as_of_just_after_the_last_event(tmp_path):
     assert [count_of(tmp_path, line["key"]) for line in counters] == [1, 1, 1]
 
 
-def test_counters_are_as_of_the_moment_asked_for_with_all_that_is_known_since(tmp_path):
+def test_counters_are_as_of_the_requested_time_and_include_later_revisions(tmp_path):
     for as_of_ms, count in ((AT_MS, 0), (AT_MS + 1, 1)):
         replay(ALL, SITE, RULES, tmp_path, 12, lambda _: None, CounterOptions(as_of_ms=as_of_ms))
         assert count_of(tmp_path, "shots/city") == count
@@ -176,29 +176,29 @@ def test_counters_are_as_of_the_moment_asked_for_with_all_that_is_known_since(tm
     assert [count_of(tmp_path, f"{kind}/city") for kind in ("shots", "linked_incidents")] == [0, 0]
 
 
-def test_an_event_from_before_all_calendars_and_one_far_ahead_harm_nothing(tmp_path):
+def test_events_outside_the_calendar_and_far_in_the_future_are_harmless(tmp_path):
     old = record(SHOTS, {**SHOT, "occurred_at_ms": -(2**53)})
     action = {"action_id": "A", "incident_id": "I", "kind": "acknowledge", "by": "x", "at_ms": 2**53}
-    folded([old, record(READS, READ, 2), record("incident-actions", action, 3)], tmp_path)
+    replayed([old, record(READS, READ, 2), record("incident-actions", action, 3)], tmp_path)
     assert {line["value"]["as_of_ms"] for line in lines(tmp_path, "spike-counters")} == {AT_MS + 1}
     assert count_of(tmp_path, "shots/city") == 0
     ahead = Record(SHOTS, 2, 0, 2**53, json.dumps({**SHOT, "occurred_at_ms": 2**53}).encode())
-    folded([record(HITS, HIT), ahead], tmp_path)
+    replayed([record(HITS, HIT), ahead], tmp_path)
     assert count_of(tmp_path, "shots/city") == 0
 
 
-def test_a_stray_counts_where_its_copy_lies_and_a_header_alone_makes_no_stray(tmp_path):
-    """A copy names the place of the stray that it is of.
+def test_a_misrouted_record_is_applied_at_its_forwarded_copy_and_a_header_alone_proves_nothing(tmp_path):
+    """A forwarded copy names the partition and offset of the misrouted record.
 
-    What it names by mistake is used where it lies.
+    A correctly routed record that a header names by mistake is still applied.
     """
     home = partition_of("51M801", 12)
     copy = Record(READS, home, 7, AT_MS + 5, json.dumps(READ).encode(), "2:3")
-    stray = record(READS, READ, 2, offset=3)
+    misrouted = record(READS, READ, 2, offset=3)
     innocent = Record(READS, home, 5, AT_MS + 2, json.dumps({**READ, "read_id": "innocent"}).encode())
     claims = Record(READS, home, 8, AT_MS + 6, json.dumps({**READ, "read_id": "claims"}).encode(), f"{home}:5")
-    assert stray.partition != home
-    incidents, dead, outcomes = folded([*ALL[:2], stray, innocent, copy, claims], tmp_path)
+    assert misrouted.partition != home
+    incidents, dead, outcomes = replayed([*ALL[:2], misrouted, innocent, copy, claims], tmp_path)
     assert dead == []
     assert outcomes[READS] == {"forwarded": 1, "used": 3}
     seen = {s["read_id"]: s["stamp_ms"] - AT_MS for s in incidents[-1]["value"]["sightings"]}

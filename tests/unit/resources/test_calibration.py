@@ -80,10 +80,10 @@ def as_file(folder: Path, **changed: Any) -> Path:
 # --- the file ---
 
 
-def test_the_shipped_calibration_says_what_it_rests_on():
+def test_the_shipped_calibration_records_its_basis():
     fitted = read_calibration(resource_path("calibration", FILE))
     assert fitted.site == "hartford"
-    assert fitted.seeds[1] < 1_001  # from there on seeds are held back
+    assert fitted.seeds[1] < 1_001  # seeds from there on are held out
     assert 200 < fitted.linked < fitted.incidents
     assert fitted.precision["high"] >= 0.9
     assert fitted.precision["medium"] >= 0.75
@@ -92,7 +92,7 @@ def test_the_shipped_calibration_says_what_it_rests_on():
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"about": "nothing else"}', b"\xff\xfe"])
-def test_a_broken_file_is_refused_in_a_sentence(tmp_path, content):
+def test_a_broken_file_is_rejected_in_one_sentence(tmp_path, content):
     path = tmp_path / "score.json"
     path.write_bytes(content)
     with pytest.raises(
@@ -101,7 +101,7 @@ def test_a_broken_file_is_refused_in_a_sentence(tmp_path, content):
         read_calibration(path)
 
 
-def test_a_missing_file_is_refused_in_a_sentence(tmp_path):
+def test_a_missing_file_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(CalibrationError, match=r"none\.json: this calibration cannot be read .*No such file"):
         read_calibration(tmp_path / "none.json")
 
@@ -122,24 +122,24 @@ def test_a_missing_file_is_refused_in_a_sentence(tmp_path):
         ("early_spread_s_per_m", 1.0),
     ],
 )
-def test_a_calibration_that_could_defy_common_sense_is_refused(tmp_path, field, wrong):
+def test_a_calibration_that_could_defy_common_sense_is_rejected(tmp_path, field, wrong):
     assert read_calibration(as_file(tmp_path)).calibration == SHIPPED
     with pytest.raises(CalibrationError, match=field):
         read_calibration(as_file(tmp_path, **{field: wrong}))
 
 
-def test_a_calibration_with_a_name_that_nobody_knows_is_refused(tmp_path):
+def test_a_calibration_with_an_unknown_field_is_rejected(tmp_path):
     with pytest.raises(CalibrationError, match="luck"):
         read_calibration(as_file(tmp_path, luck=1.0))
 
 
-def test_the_digest_of_answers_tells_calibrations_apart():
+def test_the_results_digest_differs_between_calibrations():
     site = load_site("hartford")
     assert results_digest(site, RULES, SHIPPED) != results_digest(site, RULES, DEFAULT)
     assert results_digest(site, RULES, SHIPPED) == results_digest(site, RULES, structs.replace(SHIPPED))
 
 
-def test_a_fold_scores_with_the_shipped_calibration_unless_told_otherwise():
+def test_a_replay_scores_with_the_shipped_calibration_unless_given_another():
     site = load_site("hartford")
     shipped, other = new_pipeline(site, RULES), new_pipeline(site, RULES, DEFAULT)
     assert isinstance(shipped._engine, Engine)
@@ -159,25 +159,25 @@ def test_farther_away_never_scores_higher_at_the_same_delay(read, farther_by_m):
 
 @unhurried
 @given(reads, st.integers(0, 1_800_000), st.integers(0, 1_800_000), st.sampled_from([-1, 1]), st.booleans())
-def test_a_delay_that_fits_worse_never_scores_higher(read, one, other, sign, later):
+def test_a_less_typical_delay_never_scores_higher(read, one, other, sign, later):
     pause_s = SHIPPED.typical_pause_s if sign > 0 else SHIPPED.typical_pause_before_s
     expected_ms = 1000 * (pause_s + read.distance_m / SHIPPED.typical_speed_mps)
-    told = []
+    scores = []
     for off_ms in sorted((one, other)):
         delay_ms = expected_ms + off_ms if later else max(1.0, expected_ms - off_ms)
-        told.append(scored(structs.replace(read, seconds_from_shot=sign * delay_ms / 1000)).score)
-    assert told[1] <= told[0] + ROUNDING
+        scores.append(scored(structs.replace(read, seconds_from_shot=sign * delay_ms / 1000)).score)
+    assert scores[1] <= scores[0] + ROUNDING
 
 
 @unhurried
 @given(st.lists(reads, min_size=1, max_size=5), reads)
-def test_one_read_more_never_lowers(seen, another):
+def test_another_read_never_lowers_the_score(seen, another):
     assert scored(*seen, another).score >= scored(*seen).score - ROUNDING
 
 
 @unhurried
 @given(reads, st.floats(0, 1), st.floats(0, 1), st.integers(0, 10**10), st.integers(0, 10**10))
-def test_less_confidence_an_older_list_a_lookalike_never_score_higher(read, one, other, age_ms, older_by_ms):
+def test_lower_confidence_an_older_list_or_a_lookalike_never_scores_higher(read, one, other, age_ms, older_by_ms):
     low, high = (structs.replace(read, confidence=confidence) for confidence in sorted((one, other)))
     assert scored(low).score <= scored(high).score
     young, old = AT_MS - age_ms, AT_MS - age_ms - older_by_ms
@@ -189,23 +189,23 @@ def test_less_confidence_an_older_list_a_lookalike_never_score_higher(read, one,
 @unhurried
 @given(st.lists(reads, min_size=1, max_size=5))
 def test_the_reasons_add_up_to_the_score(seen):
-    told = scored(*seen)
-    log_odds = SHIPPED.prior_log_odds + sum(reason.weight for reason in told.reasons)
-    assert 1 / (1 + 2.718281828459045**-log_odds) == pytest.approx(told.score, abs=0.000501)
+    result = scored(*seen)
+    log_odds = SHIPPED.prior_log_odds + sum(reason.weight for reason in result.reasons)
+    assert 1 / (1 + 2.718281828459045**-log_odds) == pytest.approx(result.score, abs=0.000501)
 
 
-def test_a_getaway_is_high_and_a_car_that_passes_later_and_far_away_is_low():
+def test_a_getaway_scores_high_and_a_car_passing_later_and_far_away_scores_low():
     assert scored(PLAIN).strength == "high"
     passing = structs.replace(PLAIN, seconds_from_shot=1_500.0, distance_m=7_000, direction="off")
     assert scored(passing).strength == "low"
 
 
-def test_a_stranger_with_a_fast_car_is_told_from_one_that_dawdles():
+def test_arriving_too_early_scores_lower_than_arriving_too_late():
     """A minute too early is harder to explain than a minute too late: cars wait, but do not fly."""
     expected_s = SHIPPED.typical_pause_s + PLAIN.distance_m / SHIPPED.typical_speed_mps
     early, late = (structs.replace(PLAIN, seconds_from_shot=expected_s + by) for by in (-60.0, 60.0))
     assert scored(early).score < scored(late).score < scored(PLAIN).score + 0.05
 
 
-def test_the_defaults_are_a_calibration_too():
+def test_the_defaults_are_a_valid_calibration():
     assert Calibration() == DEFAULT

@@ -1,4 +1,4 @@
-"""The simulated city: deterministic, near its plan, valid, and its truth is evidence."""
+"""The simulated city: deterministic, close to its plan and valid; its true drives are evidence."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def evidence(city: City, site: Site) -> Iterator[bool]:
             )
 
 
-def test_the_same_plan_gives_the_same_city_to_the_byte(hartford: Site, city: City) -> None:
+def test_the_same_plan_gives_a_byte_identical_city(hartford: Site, city: City) -> None:
     assert as_bytes(simulate(hartford, PLAN)) == as_bytes(city)
 
 
@@ -107,30 +107,30 @@ def test_another_seed_gives_another_city(hartford: Site, city: City) -> None:
     assert values(other, SHOTS) != values(city, SHOTS)
 
 
-def test_records_are_in_order_and_within_the_plans_time(city: City) -> None:
+def test_records_are_in_stamp_order_and_within_the_planned_period(city: City) -> None:
     stamps = [record.stamp_ms for record in city.records]
     assert stamps == sorted(stamps)
     assert stamps[0] >= BEGIN_MS
     assert stamps[-1] < PLAN.end_ms
 
 
-def test_every_record_can_be_read_by_the_core_and_has_its_key(city: City) -> None:
+def test_every_record_decodes_and_has_the_expected_key(city: City) -> None:
     for record in city.records:
         event = decoded(record)
         expected = event.alert_id if isinstance(event, ShotAlert) else plate_key(event.plate)  # type: ignore[union-attr]
         assert record.key == expected
 
 
-def test_no_event_is_stamped_before_it_happened(city: City) -> None:
+def test_only_reads_from_fast_camera_clocks_are_stamped_before_their_event_time(city: City) -> None:
     times = {SHOTS: "occurred_at_ms", HITS: "reported_at_ms", READS: "captured_at_ms"}
     early = [record for record in city.records if record.stamp_ms <= record.value[times[record.topic]]]
-    # but for cameras whose clock is ahead, by less than would have their reads refused
+    # only from cameras whose clock is ahead, by too little to have their reads rejected
     assert {record.topic for record in early} == {READS}
     assert all(record.value["captured_at_ms"] - record.stamp_ms < JoinRules().max_future_skew_ms for record in early)
     assert len({record.value["camera_id"] for record in early}) < 10
 
 
-def test_every_read_is_at_a_ramp_of_the_site_and_says_its_direction(hartford: Site, city: City) -> None:
+def test_every_read_is_at_a_ramp_of_the_site_and_has_its_direction(hartford: Site, city: City) -> None:
     for read in values(city, READS):
         assert read["direction"] == hartford.ramps[read["ramp_id"]].direction
 
@@ -138,14 +138,14 @@ def test_every_read_is_at_a_ramp_of_the_site_and_says_its_direction(hartford: Si
 def test_counts_are_near_the_plan(city: City) -> None:
     shots, hits, reads = latest(city)
     passages = 3 * 60 * 24 * 3
-    assert 0.85 * passages < len(reads) < 0.98 * passages  # a tenth is missed; stolen cars add a few
-    assert 58 <= len(shots) <= 60  # one may be heard after the end
-    assert 35 <= len(hits) <= 60  # many are found gone, reported or copied to the list after the end
+    assert 0.85 * passages < len(reads) < 0.98 * passages  # a tenth are missed; stolen cars add a few
+    assert 58 <= len(shots) <= 60  # one may be reported after the end
+    assert 35 <= len(hits) <= 60  # many thefts are noticed, reported or copied to the list after the end
     linked = {drive.alert_id for drive in city.truth}
     assert 15 <= len(linked) <= 40
 
 
-def test_faults_come_in_the_shares_planned(hartford: Site) -> None:
+def test_faults_occur_at_the_planned_shares(hartford: Site) -> None:
     plan = msgspec.structs.replace(
         FAULTLESS, shots_per_day=0, stolen_cars=0, miss_share=0.2, misread_share=0.1, duplicate_share=0.05
     )
@@ -165,17 +165,15 @@ def test_faults_come_in_the_shares_planned(hartford: Site) -> None:
 @pytest.mark.parametrize(
     "fault", ["miss_share", "misread_share", "region_unknown_share", "late_share", "colour_wrong_share"]
 )
-def test_a_fault_of_the_cameras_leaves_all_other_reads_as_they_were(
-    hartford: Site, faultless: City, fault: str
-) -> None:
-    struck = simulate(hartford, msgspec.structs.replace(FAULTLESS, **{fault: 0.1}))
+def test_a_camera_fault_leaves_all_other_reads_unchanged(hartford: Site, faultless: City, fault: str) -> None:
+    faulty = simulate(hartford, msgspec.structs.replace(FAULTLESS, **{fault: 0.1}))
     before = {record.value["read_id"]: record for record in faultless.records if record.topic == READS}
-    after = {record.value["read_id"]: record for record in struck.records if record.topic == READS}
+    after = {record.value["read_id"]: record for record in faulty.records if record.topic == READS}
     same = sum(after.get(read_id) == record for read_id, record in before.items())
     assert same / len(before) == pytest.approx(0.9, abs=0.02)
 
 
-def test_a_repeated_read_says_the_same_again(city: City) -> None:
+def test_a_repeated_read_has_identical_content(city: City) -> None:
     reads = values(city, READS)
     contents: dict[str, set[bytes]] = {}
     for read in reads:
@@ -184,25 +182,25 @@ def test_a_repeated_read_says_the_same_again(city: City) -> None:
     assert all(len(each) == 1 for each in contents.values())
 
 
-def test_without_faults_every_drive_is_evidence_but_those_too_far_or_long(hartford: Site, faultless: City) -> None:
+def test_without_faults_nearly_every_linkable_drive_is_evidence(hartford: Site, faultless: City) -> None:
     """Measured over seeds 1 to 20: 99.9 % of 856 linkable drives; 97.7 % at the worst seed.
 
-    In Kansas City 79 %: its outer zones are more than 8 km from any ramp. Around its real
-    activations, over four weeks, 106 of 106.
+    In Kansas City it is 79 %: its outer zones are more than 8 km from any ramp. Around its real
+    activations, over four weeks, it is 106 of 106.
     """
     found = list(evidence(faultless, hartford))
     assert len(found) >= 25
     assert sum(found) / len(found) >= 0.95
 
 
-def test_with_faults_some_drives_are_lost_and_most_are_evidence(hartford: Site) -> None:
+def test_with_faults_most_drives_are_evidence_and_some_are_lost(hartford: Site) -> None:
     """Measured over seeds 1 to 20: 82 % of 800; most of the rest are dismissed shots (15 %)."""
     plan = msgspec.structs.replace(PLAN, background_reads_per_minute=0, shots_per_day=60, stolen_cars=200)
     found = list(evidence(simulate(hartford, plan), hartford))
     assert 0.5 < sum(found) / len(found) < 0.95
 
 
-def test_many_listings_come_after_the_reads_that_they_explain(faultless: City) -> None:
+def test_many_hits_are_listed_after_the_reads_they_match(faultless: City) -> None:
     _, _, reads = latest(faultless)
     listed_ms: dict[str, int] = {}
     for record in faultless.records:
@@ -214,7 +212,7 @@ def test_many_listings_come_after_the_reads_that_they_explain(faultless: City) -
     assert 0.05 < sum(after) / len(after) < 0.8
 
 
-def test_a_car_drives_to_a_shot_before_it_and_away_after_it(faultless: City) -> None:
+def test_a_car_drives_to_a_shot_before_it_and_away_from_it_afterwards(faultless: City) -> None:
     shots, _, reads = latest(faultless)
     kinds: Counter[str] = Counter()
     for drive in faultless.truth:
@@ -225,7 +223,7 @@ def test_a_car_drives_to_a_shot_before_it_and_away_after_it(faultless: City) -> 
     assert set(kinds) == {"to", "from"}
 
 
-def test_a_corrected_plate_is_cancelled_under_the_old_key_before_the_new_is_listed(hartford: Site) -> None:
+def test_a_corrected_plate_is_cancelled_under_the_old_key_before_the_new_one_is_listed(hartford: Site) -> None:
     plan = msgspec.structs.replace(
         FAULTLESS,
         plate_corrected_share=1.0,
@@ -258,7 +256,7 @@ def test_a_recovered_car_stays_listed_for_a_while(hartford: Site) -> None:
     )
 
 
-def test_the_list_is_a_copy_made_twice_a_day(hartford: Site) -> None:
+def test_the_stolen_vehicle_list_is_copied_twice_a_day(hartford: Site) -> None:
     plan = msgspec.structs.replace(FAULTLESS, list_refresh_h=12.0, background_reads_per_minute=0)
     changes = [record for record in simulate(hartford, plan).records if record.topic == HITS]
     assert len(changes) > 20
@@ -269,7 +267,7 @@ def test_the_list_is_a_copy_made_twice_a_day(hartford: Site) -> None:
         assert change.stamp_ms <= max(copied_ms, BEGIN_MS) + 60_000
 
 
-def test_owners_drive_cars_that_the_list_never_takes_off(hartford: Site) -> None:
+def test_owners_drive_recovered_cars_that_stay_on_the_list(hartford: Site) -> None:
     plan = msgspec.structs.replace(
         FAULTLESS, recovered_share=1.0, duration_ms=14 * DAY_MS, shots_per_day=0, background_reads_per_minute=0
     )
@@ -284,12 +282,12 @@ def test_owners_drive_cars_that_the_list_never_takes_off(hartford: Site) -> None
     assert stale_reads(1.0) > 2 * stale_reads(0.0)
 
 
-def test_thefts_go_unnoticed_as_long_as_real_ones(hartford: Site) -> None:
+def test_thefts_go_unreported_for_as_long_as_real_ones(hartford: Site) -> None:
     plan = msgspec.structs.replace(FAULTLESS, duration_ms=60 * DAY_MS, stolen_cars=2_000, shots_per_day=0)
     plan = msgspec.structs.replace(plan, background_reads_per_minute=0, chance_reads_per_stolen_car_day=0)
     _, hits, _ = latest(simulate(hartford, plan))
     hours = sorted((hit.reported_at_ms - (hit.stolen_at_ms or 0)) / HOUR_MS for hit in hits.values())
-    assert 9 < hours[len(hours) // 2] < 12  # the real median is ten hours until it is found gone
+    assert 9 < hours[len(hours) // 2] < 12  # the real median is ten hours until the theft is noticed
     assert hours[len(hours) // 4] < 3
     assert hours[len(hours) * 9 // 10] > 48
 
@@ -298,12 +296,12 @@ def test_shots_follow_each_other_as_real_ones_do(hartford: Site) -> None:
     plan = msgspec.structs.replace(FAULTLESS, duration_ms=60 * DAY_MS, stolen_cars=0, background_reads_per_minute=0)
     times = sorted(shot["occurred_at_ms"] for shot in values(simulate(hartford, plan), SHOTS) if not shot["revision"])
     gaps_s = [(later - earlier) / 1000 for earlier, later in pairwise(times)]
-    # of the real activations 8 % follow within ten seconds and 15 % within thirty
+    # 8 % of the real activations follow within ten seconds and 15 % within thirty
     assert sum(gap < 10 for gap in gaps_s) / len(gaps_s) == pytest.approx(0.09, abs=0.025)
     assert sum(gap < 30 for gap in gaps_s) / len(gaps_s) == pytest.approx(0.14, abs=0.03)
 
 
-def test_a_drive_to_a_shooting_heard_twice_is_true_of_both_alerts(hartford: Site) -> None:
+def test_a_drive_to_a_shooting_with_two_alerts_is_linked_to_both(hartford: Site) -> None:
     plan = msgspec.structs.replace(FAULTLESS, following_share=0.5, linked_share=1.0)
     drives: dict[tuple[str, ...], set[str]] = {}
     for drive in simulate(hartford, plan).truth:
@@ -312,7 +310,7 @@ def test_a_drive_to_a_shooting_heard_twice_is_true_of_both_alerts(hartford: Site
     assert max(len(alerts) for alerts in drives.values()) >= 2
 
 
-def test_twins_are_ordinary_cars_that_cameras_take_for_stolen_ones(hartford: Site) -> None:
+def test_twins_are_ordinary_cars_that_cameras_mistake_for_stolen_ones(hartford: Site) -> None:
     plan = msgspec.structs.replace(FAULTLESS, twins_per_stolen_car=0.5, background_reads_per_minute=10)
     twinned = simulate(hartford, plan)
     _, hits, reads = latest(twinned)
@@ -322,7 +320,7 @@ def test_twins_are_ordinary_cars_that_cameras_take_for_stolen_ones(hartford: Sit
     assert all(differences(plate, listed[plate_key(plate)]) == 1 for plate in unlike)
 
 
-def test_a_cameras_clock_is_off_by_the_same_at_all_times(hartford: Site) -> None:
+def test_a_cameras_clock_error_is_constant(hartford: Site) -> None:
     plan = msgspec.structs.replace(FAULTLESS_TRAFFIC, clock_off_share=0.5)
     true = {read["read_id"]: read for read in values(simulate(hartford, FAULTLESS_TRAFFIC), READS)}
     off_by: dict[str, set[int]] = {}
@@ -345,7 +343,7 @@ def test_a_shot_is_reviewed_within_a_minute(city: City) -> None:
     assert {shot["status"] for shot in values(city, SHOTS)} == {"unreviewed", "confirmed", "dismissed"}
 
 
-def test_shots_fall_in_the_evening_and_traffic_by_day(hartford: Site) -> None:
+def test_shots_peak_in_the_evening_and_traffic_is_low_at_night(hartford: Site) -> None:
     plan = msgspec.structs.replace(FAULTLESS, shots_per_day=200)
     simulated = simulate(hartford, plan)
 
@@ -357,19 +355,19 @@ def test_shots_fall_in_the_evening_and_traffic_by_day(hartford: Site) -> None:
     assert share_in(READS, "captured_at_ms", range(5)) < 0.08
 
 
-def test_given_shots_are_taken_as_they_are_and_cars_drive_around_them(hartford: Site) -> None:
+def test_given_shots_are_used_unchanged_and_cars_drive_around_them(hartford: Site) -> None:
     given: list[dict[str, object]] = [
         {"alert_id": f"given-{number}", "kind": "single_gunshot", "occurred_at_ms": BEGIN_MS + number * 3 * HOUR_MS,
          "lat": 41.78, "lon": -72.68}
         for number in range(-1, 25)
     ]  # fmt: skip
     simulated = simulate(hartford, msgspec.structs.replace(FAULTLESS, linked_share=1.0), given)
-    assert values(simulated, SHOTS) == given[1:25]  # the first and the last are outside the plan's time
+    assert values(simulated, SHOTS) == given[1:25]  # the first and the last are outside the planned period
     assert len({drive.alert_id for drive in simulated.truth}) >= 20
     assert sum(evidence(simulated, hartford)) >= 20
 
 
-def test_a_site_without_zones_has_shots_among_its_ramps() -> None:
+def test_a_site_without_zones_has_its_shots_between_its_ramps() -> None:
     ramps = {
         f"R-{number}": Ramp(
             f"R-{number}", "I-1", str(number), "on" if number % 2 else "off", 41.7 + number / 100, -72.6
@@ -382,7 +380,7 @@ def test_a_site_without_zones_has_shots_among_its_ramps() -> None:
     assert any(drive.linkable for drive in simulated.truth)
 
 
-def test_plates_are_from_the_sites_state_or_its_neighbours() -> None:
+def test_plates_are_from_the_home_state_of_the_site_or_its_neighbours() -> None:
     kansas_city = load_site("kansas-city")
     plan = msgspec.structs.replace(FAULTLESS, duration_ms=6 * HOUR_MS)
     regions = Counter(read["region"] for read in values(simulate(kansas_city, plan), READS))
@@ -390,7 +388,7 @@ def test_plates_are_from_the_sites_state_or_its_neighbours() -> None:
     assert set(regions) == {"US-MO", "US-KS", "US-IL", "US-NE"}
 
 
-def test_an_unknown_home_is_refused_unless_the_plan_names_one() -> None:
+def test_a_site_without_a_known_home_region_is_rejected_unless_the_plan_names_one() -> None:
     bare = Site("bare", "Europe/Paris", {"R-1": Ramp("R-1", "A1", "1", "on", 48.9, 2.3)})
     with pytest.raises(ValueError, match="Europe/Paris: has no known home region; set the plan's region"):
         simulate(bare, FAULTLESS)
@@ -398,7 +396,7 @@ def test_an_unknown_home_is_refused_unless_the_plan_names_one() -> None:
     assert {read["region"] for read in values(named, READS)} == {"US-NH"}
 
 
-def test_identities_are_unique_but_for_revisions_and_repeats(faultless: City) -> None:
+def test_each_revision_of_an_identity_appears_once_without_faults(faultless: City) -> None:
     seen = Counter(
         (record.topic, record.key, identity_of(decoded(record)), record.value.get("revision", 0))
         for record in faultless.records
@@ -406,7 +404,7 @@ def test_identities_are_unique_but_for_revisions_and_repeats(faultless: City) ->
     assert max(seen.values()) == 1
 
 
-def test_a_character_is_mistaken_for_those_of_its_shape() -> None:
+def test_a_character_is_misread_as_one_of_similar_shape() -> None:
     rng = random.Random(1)
     alike = Counter(misread("X00000X", 1.0, rng).strip("X0") for _ in range(1_000))
     assert set(alike) == {"O", "D", "Q"}
@@ -416,8 +414,8 @@ def test_a_character_is_mistaken_for_those_of_its_shape() -> None:
     assert "8" not in unlike
 
 
-def test_invented_plates_have_different_keys_until_there_are_no_more() -> None:
-    plates = invented_plates(100_000, random.Random(1))  # were two pairs of letters alike, hundreds would coincide
+def test_invented_plates_have_unique_keys_until_they_run_out() -> None:
+    plates = invented_plates(100_000, random.Random(1))  # if two pairs of letters looked alike, hundreds would collide
     assert len({plate_key(plate) for plate in plates}) == len(plates)
     with pytest.raises(ValueError, match="simulate fewer cars"):
         invented_plates(PLATES + 1, random.Random(1))
@@ -426,14 +424,14 @@ def test_invented_plates_have_different_keys_until_there_are_no_more() -> None:
 @pytest.mark.parametrize(
     ("field", "wrong"), [("miss_share", 1.5), ("duration_ms", 0), ("stolen_cars", -1), ("shots_per_day", -1.0)]
 )
-def test_a_plan_that_cannot_be_is_refused(field: str, wrong: float) -> None:
+def test_an_impossible_plan_is_rejected(field: str, wrong: float) -> None:
     with pytest.raises(ValueError, match=field):
         msgspec.structs.replace(PLAN, **{field: wrong})
     with pytest.raises(ValueError, match=field):
         CityPlan(**(msgspec.structs.asdict(PLAN) | {field: wrong}))
 
 
-def test_without_faults_turns_every_switch_off_and_nothing_else() -> None:
+def test_without_faults_turns_off_every_fault_and_nothing_else() -> None:
     changed = {
         name for name, value in msgspec.structs.asdict(PLAN.without_faults()).items() if value != getattr(PLAN, name)
     }

@@ -37,7 +37,7 @@ def pending(*added: tuple[Record, Effects]) -> _PendingEffects:
     return effects
 
 
-def test_the_agent_gets_the_outcome_the_tally_and_the_dead_letter_with_its_own_copy_of_the_bytes():
+def test_the_agent_gets_the_outcome_the_tally_and_the_dead_letter_with_its_bytes():
     kept = pending(used(0), rejected(1))
     assert kept.effects_of(record(0)).tallies == [TALLY]
     assert kept.effects_of(record(0)).outcomes == {(SHOTS, "used"): 1}
@@ -61,7 +61,7 @@ def test_committed_effects_are_dropped_one_query_late():
     assert kept.effects_of(record(2)).tallies == [TALLY]
 
 
-def test_what_is_committed_before_the_start_is_never_kept():
+def test_effects_committed_before_the_start_are_never_kept():
     kept = _PendingEffects()
     kept.note_committed(2)
     for each in map(used, range(4)):
@@ -70,11 +70,11 @@ def test_what_is_committed_before_the_start_is_never_kept():
     assert kept.effects_of(record(2)).tallies == [TALLY]
 
 
-def test_a_record_that_the_reader_never_saw_is_an_error():
+def test_a_record_the_reader_never_read_is_an_error():
     with pytest.raises(RampwatchError, match="has no offset 4"):
         pending(used(3), used(9)).effects_of(record(4))
 
 
-def test_a_topic_that_goes_back_is_an_error():
+def test_an_offset_that_goes_backwards_is_an_error():
     with pytest.raises(RampwatchError, match="went back from offset 6 to 5"):
         pending(used(5), used(5))

@@ -44,13 +44,13 @@ def test_a_worker_is_alive_while_it_makes_progress() -> None:
 
 
 @pytest.mark.parametrize(("is_ready", "status"), [(True, 200), (False, 503)])
-def test_the_status_code_says_whether_a_worker_is_ready(is_ready: bool, status: int) -> None:
+def test_the_status_code_shows_whether_a_worker_is_ready(is_ready: bool, status: int) -> None:
     port = serve_pages(ProgressMonitor(60_000), lambda: is_ready)
     assert get(port, "/health/ready") == (status, json.dumps({"ready": is_ready}).encode())
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/health/ready/", "/healthz", "/nonsense"])
-def test_an_unknown_path_is_not_found_and_the_response_lists_the_pages(path: str) -> None:
+def test_an_unknown_path_returns_404_and_the_list_of_pages(path: str) -> None:
     status, page = get(serve_pages(ProgressMonitor(60_000), lambda: True), path)
     assert status == 404
     assert page.decode() == f"{path}: no such page; use one of /metrics, /health/live, /health/ready\n"

@@ -1,4 +1,4 @@
-"""Repeated log messages of a library pass once in a while."""
+"""Repeated log messages of a library pass once per interval."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def test_the_home_of_a_record_is_the_partition_of_its_plate_key():
     assert PlateRouting(12).homes_of(admitted) == [partition_of(key, 12) for key in KEYS]
 
 
-def test_a_forwarded_record_stays_where_it_is():
+def test_a_forwarded_record_is_not_forwarded_again():
     assert PlateRouting(12).homes_of([Admitted(READ, KEYS[0], Record(READS, 3, 0, 0, b"", "1:2"))]) == [3]
 
 
