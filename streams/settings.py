@@ -157,7 +157,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "otherwise an incident changes only when its records do"
         ),
     ] = False
-    plain_records: Annotated[bool, Meta(description="avoid the copy that aiokafka makes of each record, which is faster")] = True
+    plain_records: Annotated[
+        bool, Meta(description="avoid the copy that aiokafka makes of each record, which is faster")
+    ] = True
     join: JoinRules = JoinRules()
     counters: CounterRules = CounterRules()
 
