@@ -18,7 +18,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NodeNotReadyError
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.core.topics import INPUTS
@@ -136,8 +136,8 @@ async def _members_of(settings: Settings) -> int:
     await admin.start()
     try:
         (response,) = await admin.describe_consumer_groups([settings.prefix + settings.group])
-    except GroupCoordinatorNotAvailableError:  # a broker that has just come back
-        return 0
+    except (GroupCoordinatorNotAvailableError, NodeNotReadyError):
+        return 0  # a broker that has just come back names neither coordinators nor itself
     finally:
         await admin.close()
     (group,) = response.groups

@@ -69,6 +69,7 @@ def alter(topic: str, **values: str) -> Wrong:
 
 def missing(topic: str) -> Wrong:
     def spoil(settings: Settings) -> None:
+        eventually([], lambda: topic in partitions_of(settings), "the topic was not created")
         with_admin(settings.broker, lambda admin: admin.delete_topics([settings.prefix + topic]))
         eventually([], lambda: topic not in partitions_of(settings), "the topic was not deleted")
 
