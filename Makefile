@@ -44,9 +44,8 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Each process starts a Kafka of its own. Most Kafka tests wait more than they compute, so there is
-# one process more than the two cores they are measured on.
-PROCESSES ?= 3
+# Each process starts a Kafka of its own. A third process makes measurements under load too slow.
+PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder
 
 test: lint
