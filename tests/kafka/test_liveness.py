@@ -69,15 +69,13 @@ def test_a_feed_of_unusable_records_delays_the_other_feeds_by_seconds_only(
 ) -> None:
     unusable = (Playable(READS, EVENING_MS + n, f"k{n}", b"no JSON %d" % n) for n in range(UNUSABLE))
     with topics_of(broker.address, prefix) as settings:
-        began_s = time.monotonic()
         publish(settings, [*unusable, *pair("delayed", EVENING_MS, "SIM 101")])
-        published_s = time.monotonic() - began_s
         began_s = time.monotonic()
         with worker(settings, tmp_path) as one:
             await_handled(settings, one)
             # 5 s when this was written; with a thousand records waiting for the producer at a time
-            # it took 30 s. A busy machine publishes more slowly as well.
-            assert time.monotonic() - began_s < max(20, 16 * published_s)
+            # it took 30 s
+            assert time.monotonic() - began_s < 20
             eventually(
                 [one], lambda: 'rampwatch_lag_records{topic="ramp-plate-reads"} 0.0' in one.metrics(), "the worker lags"
             )
