@@ -1,3 +1,1 @@
-"""Real workers under faults: killed, stopped, paused and added while the broker is killed and
-paused as well.
-"""
+"""Real workers and a broker under faults: killed, stopped, paused and added."""

@@ -1,8 +1,6 @@
-"""Worker processes and their supervisor: a worker that exits is replaced, as a service manager
-would do.
+"""Worker processes and their supervisor, which replaces workers that exit.
 
-Each runs under a guard (streams/local_broker/guard.py), so that none outlives this process, however
-it ends.
+Each runs under a guard (streams/local_broker/guard.py), so that none outlives this process.
 """
 
 from __future__ import annotations
@@ -105,9 +103,7 @@ class Fleet:
         return [member for member in running if member.is_up()]
 
     async def until_up(self) -> None:
-        """Wait until ``wanted`` workers are up; RuntimeError with the ends of their logs if that
-        takes too long.
-        """
+        """Wait until ``wanted`` workers are up; raises RuntimeError with the ends of their logs."""
         deadline_s = asyncio.get_running_loop().time() + UP_S_MAX
         while len(self.awake()) < self.wanted:
             late = asyncio.get_running_loop().time() > deadline_s

@@ -32,9 +32,7 @@ Revisions = Sequence[tuple[Row, Value]]
 
 @dataclass(frozen=True)
 class Log:
-    """Everything in the topics: inputs by topic, revisions of incidents, dead letters; by partition
-    and offset.
-    """
+    """Everything in the topics: inputs by topic, revisions of incidents, dead letters."""
 
     inputs: dict[str, list[Row]]
     revisions: list[Row]
@@ -65,9 +63,7 @@ class Judgement:
 
 
 def judgement_on(log: Log, site: Value, join: Value, partitions: int) -> Judgement:
-    """Judge a log, given the site (GeoJSON), the join's settings by their TOML names, and the
-    partitions.
-    """
+    """Judge a log, given the site (GeoJSON) and the join's settings by their TOML names."""
     judgement = Judgement(counts=Counter(dict.fromkeys(ALWAYS_COUNTED, 0)))
     inputs, judgement.lost, misrouted = without_misrouted(log.inputs, Court(site, join), partitions)
     inputs = {topic: sorted(inputs[topic], key=lambda row: row.stamp_ms) for topic in TOPICS}
@@ -149,9 +145,7 @@ def _content(revision: Value) -> Value:
 
 
 def _judge_writers(judgement: Judgement, revisions: Iterable[Row]) -> None:
-    """In each partition a writer that writes after another one is its successor: the other one is
-    fenced.
-    """
+    """In each partition, a writer that follows another is its successor and fences it."""
     by_partition: dict[int, list[Row]] = defaultdict(list)
     for row in revisions:
         by_partition[row.partition].append(row)

@@ -1,5 +1,4 @@
-"""What a run publishes: many of the small worlds in one city at once, with their minutes shortened
-to seconds.
+"""The load of a run: many small worlds in one city, with minutes shortened to seconds.
 
 So the load contains what is hard for the join: revisions, conflicts, duplicates, lookalikes, late
 and future reads, moved plates, crowds, actions, unusable records. Deadlines and freezes pass within
@@ -90,9 +89,7 @@ def _background(rng: random.Random, begin_ms: int, for_ms: int, count: int) -> I
 
 
 class _MovedWorld:
-    """A world under its own mark, moved to the run's time so that its first shot is reported at a
-    given moment.
-    """
+    """A world under its own mark, moved in time so that its first shot has a given stamp."""
 
     def __init__(self, made: World, number: int, begin_ms: int, first_shot_ms: int, minute_ms: int) -> None:
         self.made = made

@@ -1,6 +1,4 @@
-"""The topics at the end of a run: read as subscribers read them, with the writers from Kafka's own
-files.
-"""
+"""The topics at the end of a run: their committed records, and who wrote them."""
 
 from __future__ import annotations
 
@@ -30,8 +28,7 @@ READ_S_MAX = 120.0
 
 
 async def until_settled(settings: Settings, quiet_s: float, wait_s_max: float) -> str:
-    """Wait until every input is committed to its end and nothing has been published for
-    ``quiet_s``.
+    """Wait until every input is committed and nothing has been published for ``quiet_s``.
 
     Returns "" then, or the reason why that has not happened.
     """
@@ -122,9 +119,7 @@ def _row(settings: Settings, row: Any, producer: tuple[int, int] | None = None) 
 
 
 def _producers(folder: Path, tps: list[TopicPartition]) -> dict[tuple[int, int], tuple[int, int]]:
-    """Producer id and epoch by partition and offset, which Kafka stores but does not send to
-    consumers.
-    """
+    """Producer id and epoch by partition and offset, which consumers do not get."""
     producers = {}
     for tp in tps:
         for segment in sorted((folder / f"{tp.topic}-{tp.partition}").glob("*.log")):

@@ -1,6 +1,4 @@
-"""Records on another partition than their plate's: each is forwarded, and counts as its copy, at
-the copy's offset.
-"""
+"""Records on the wrong partition: each is forwarded, and only its copy counts."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ def line(row: Row) -> Value:
 def without_misrouted(
     inputs: dict[str, list[Row]], court: Court, partitions: int
 ) -> tuple[dict[str, list[Row]], list[str], Counter[str]]:
-    """The inputs without misrouted records; a sentence for each that was not forwarded; how many
-    there were.
-    """
+    """The inputs without misrouted records; which were not forwarded; how many there were."""
     kept, not_forwarded, counts = dict(inputs), list[str](), Counter[str]()
     for topic in (HITS, READS):
         misrouted = [row for row in inputs[topic] if _is_misrouted(row, court, partitions)]
@@ -47,9 +43,7 @@ def _is_copy(row: Row) -> bool:
 
 
 def _is_misrouted(row: Row, court: Court, partitions: int) -> bool:
-    """Whether it is usable, is not on its plate key's partition, and was not forwarded there by a
-    worker.
-    """
+    """Whether it is usable, on the wrong partition, and not there because it was forwarded."""
     record = accepted_or_reason(row.topic, 0, line(row), court.ramps, court.join)
     if isinstance(record, str) or _is_copy(row):
         return False

@@ -1,5 +1,4 @@
-"""A steady producer that outlives brokers. It remembers what was acknowledged; the rest may or may
-not be in the log.
+"""A steady producer that outlives brokers and remembers which records they acknowledged.
 
 It sends nothing again itself: the log at the end of the run is the truth.
 """
@@ -33,9 +32,7 @@ class Publisher:
         self._next = 0
 
     async def publish(self, begin_s: float) -> None:
-        """Publish each record when it is due after ``begin_s`` (of the loop's clock), overdue ones
-        at once.
-        """
+        """Publish each record when it is due after ``begin_s`` of the loop's clock."""
         while self._next < len(self._load):
             producer = AIOKafkaProducer(
                 bootstrap_servers=self._settings.broker, enable_idempotence=True, linger_ms=5, request_timeout_ms=60_000

@@ -11,8 +11,7 @@ WORKER_HEADER = "rampwatch-worker"
 class Row:
     """A record in a topic (named without prefix).
 
-    ``producer``: the producer id and epoch that Kafka stores with it; None if the producer had
-    none.
+    ``producer``: the producer id and epoch that Kafka stores with it, if any.
     """
 
     topic: str

@@ -34,9 +34,7 @@ SETTLED_S_MAX = 150.0
 
 
 async def run(plan: Plan, folder: Path, progress: Progress) -> Report:
-    """Run it; ``folder`` receives the site and the workers' logs. Every process is stopped at the
-    end.
-    """
+    """Run it and stop every process; ``folder`` receives the site and the workers' logs."""
     # aiokafka logs a line for every attempt while the broker is away
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     began_s = time.monotonic()

@@ -1,6 +1,4 @@
-"""Which faults happen when: all drawn from the seed before the run, so that a run can be read and
-repeated.
-"""
+"""Which faults happen when: all drawn from the seed before the run."""
 
 from __future__ import annotations
 
@@ -32,9 +30,7 @@ LOAD_CONTINUES_S = 5.0
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: when, after the load began; what; the victim, as a number modulo the workers; how
-    long.
-    """
+    """One fault: when, after the load began; what; the victim, modulo the workers; how long."""
 
     at_s: float
     kind: Kind

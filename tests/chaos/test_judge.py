@@ -277,9 +277,7 @@ def test_a_record_forwarded_twice_is_counted_and_is_no_fault() -> None:
 
 
 def written_by(log: Log, *writers: Any) -> Log:
-    """The log with the first revisions of partition 0 written by these writers, the rest by the
-    last of them.
-    """
+    """The log with the revisions of partition 0 written by these, the rest by the last one."""
     rows = [row for row in log.revisions if row.partition == 0]
     of_rows = [*writers, *[writers[-1]] * (len(rows) - len(writers))]
     return with_revisions(log, *(replace(row, **by) for row, by in zip(rows, of_rows, strict=True)))

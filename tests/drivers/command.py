@@ -21,9 +21,7 @@ UNSET = ("RAMPWATCH_", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "COLUMNS", "TERM")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of a newcomer plus ``variables``: no setting of rampwatch, no preference for
-    colour or width.
-    """
+    """``variables`` and our own environment without settings of rampwatch or the terminal."""
     return {name: text for name, text in os.environ.items() if not name.startswith(UNSET)} | variables
 
 

@@ -62,9 +62,7 @@ def scenario(seed: int) -> Scenario:
 
 
 def scenario_with_repeats(seed: int) -> Scenario:
-    """The world of this seed with many records repeated, some several times, minutes or hours
-    later.
-    """
+    """The world of this seed with many records repeated minutes or hours later."""
     made, rng = world(seed), random.Random(seed)
     archive = {topic: _with_repeats(lines, rng) for topic, lines in made.archive.items()}
     return scenario_of(replace(made, archive=archive))
@@ -173,9 +171,7 @@ def _content(incident: LinkedIncident) -> bytes:
 
 
 class EngineRun:
-    """One engine reading its inputs at different speeds; its watermark advances as a
-    worker's does.
-    """
+    """One engine reading its inputs at different speeds, with a worker's watermark."""
 
     def __init__(self, whole: Scenario, rng: random.Random, admitted: dict[str, list[Admitted]]) -> None:
         self.rng, self.admitted = rng, admitted
@@ -191,17 +187,13 @@ class EngineRun:
         """Whether earlier records are repeated unchanged, as after a broker's failure."""
 
     def run(self) -> None:
-        """Read everything while the brokers' clock advances: far behind it, or right at its
-        heels.
-        """
+        """Read everything while the brokers' clock advances: far behind it, or close to it."""
         step = self.rng.choice((self._catch_up, self._keep_up))
         while any(self.offsets[topic] < len(self.admitted[topic]) for topic in TOPICS):
             step()
 
     def finish(self, watermark_ms: int) -> None:
-        """Publish what is left and release memory up to a watermark; releasing must change
-        nothing.
-        """
+        """Publish what is left and release memory; releasing must change nothing."""
         self._publish()
         self.engine.release(watermark_ms)
         assert self.engine.changes() == [], "releasing memory must not change an incident"
@@ -214,9 +206,7 @@ class EngineRun:
             self._publish()
 
     def _keep_up(self) -> None:
-        """Advance to the time when the next record becomes readable, and read every input to its
-        end.
-        """
+        """Advance until the next record is readable, and read every input to its end."""
         readable_from_ms = (
             records[self.offsets[topic]].stamp_ms + self.lag_ms[topic]
             for topic, records in self.admitted.items()

@@ -1,6 +1,4 @@
-"""The in-process replay as the reference for workers: the same records, read back from Kafka,
-joined without it.
-"""
+"""The in-process replay of the records in Kafka, as the reference for workers."""
 
 from __future__ import annotations
 
@@ -30,8 +28,7 @@ def totals(outcomes: Outcomes) -> Counter[str]:
 def rejected(outcomes: Outcomes) -> dict[str, tuple[int, int]]:
     """How many records of each topic were late and dead: no order of reading changes these.
 
-    The other outcomes depend on what was in memory when a record was read: a repeated read may
-    count as used.
+    Other outcomes depend on what was in memory: a repeated read may count as used.
     """
     return {topic: (counts["late"], counts["dead"]) for topic, counts in outcomes.items()}
 
@@ -45,9 +42,7 @@ class Replayed(msgspec.Struct):
 
 
 def replayed(settings: Settings, folder: Path) -> Replayed:
-    """Read the input topics back, join them in-process, and compare incidents and dead letters with
-    the topics'.
-    """
+    """Read the topics back, replay the inputs, and compare incidents and dead letters."""
     for topic in INPUTS:
         _write(folder / "in" / f"{topic}.jsonl", map(_input_line(settings.prefix), read_topic(settings, topic)))
     for topic in (INCIDENTS, DEAD_LETTERS):

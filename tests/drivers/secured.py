@@ -56,9 +56,7 @@ def all_secrets() -> list[str]:
 
 @dataclass(frozen=True)
 class Secured:
-    """The broker and its listeners; ``ca``, ``certificate`` and ``key`` are PEM files for
-    clients.
-    """
+    """The broker and its listeners, and PEM files for clients."""
 
     broker: LocalBroker
     sasl_ssl: str
@@ -116,17 +114,13 @@ class Secured:
         }
 
     def grant(self, table: Iterable[Right], user: str | None = None) -> None:
-        """Grant rights to their components' users, or to one user, and wait until they are in
-        effect.
-        """
+        """Grant rights to their components' users, or to one user, and wait for the effect."""
         given = {(f"User:{user or user_of(right.component)}", *grant) for right in table for grant in _grants(right)}
         requests = [CreateAclsRequest(*pattern, user, "*", operation, _ALLOW) for user, pattern, operation in given]
         asyncio.run(self._send(requests, lambda held: given <= held))
 
     def withdraw(self, right: Right, user: str | None = None) -> None:
-        """Withdraw a right from its component's user, or from one user, and wait until it
-        is gone.
-        """
+        """Withdraw a right from its component's user, or from one, and wait for the effect."""
         taken = {(f"User:{user or user_of(right.component)}", *grant) for grant in _grants(right)}
         requests = [DeleteAclsRequest(*pattern, user, "*", operation, _ALLOW) for user, pattern, operation in taken]
         asyncio.run(self._send(requests, lambda held: not taken & held))

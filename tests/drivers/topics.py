@@ -1,6 +1,4 @@
-"""Topics on a real Kafka: created, filled and read back. The functions block; each runs an event
-loop of its own.
-"""
+"""Topics on a real Kafka: created, filled and read back. All functions block."""
 
 from __future__ import annotations
 
@@ -52,9 +50,7 @@ def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
 
 
 def publish(settings: Settings, records: Iterable[Playable]) -> Counter[str]:
-    """Publish records in the order given, their stamps in headers; return how many went to each
-    topic.
-    """
+    """Publish records with their stamps in headers; return how many went to each topic."""
     records = list(records)
     asyncio.run(play(records, settings, None, 0))
     return Counter(record.topic for record in records)
@@ -75,9 +71,7 @@ async def _publish_raw(settings: Settings, records: Sequence[RawRecord]) -> None
 
 
 def read_topic(settings: Settings, topic: str) -> list[Any]:
-    """All committed records of a topic (named without prefix) up to its present end, by partition
-    and offset.
-    """
+    """All committed records of a topic (named without prefix), by partition and offset."""
     return asyncio.run(_read_all(settings.broker, partitions_of(settings, topic)))
 
 

@@ -1,6 +1,4 @@
-"""Waiting for conditions: every wait is bounded, and ends at once when a process it depends on has
-ended.
-"""
+"""Bounded waits for conditions; they end at once when a process they need has ended."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ class Watched(Protocol):
 
 
 def eventually(watched: Sequence[Watched], is_true: Callable[[], bool], failure: str) -> None:
-    """Wait until a condition holds, at most WAIT_S_MAX; ``failure`` is the message if it
-    does not.
-    """
+    """Wait until a condition holds, at most WAIT_S_MAX; else fail with this message."""
     deadline_s = time.monotonic() + WAIT_S_MAX
     while not is_true():
         check_deadline(watched, deadline_s, failure)

@@ -1,6 +1,4 @@
-"""Real worker processes on a real Kafka: started, awaited, stopped, and their logs and metrics
-read.
-"""
+"""Real worker processes on a real Kafka: started, awaited, stopped, and observed."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ from tests.drivers.topics import partitions_of
 from tests.drivers.waiting import WAIT_S_MAX, check_deadline, eventually
 
 SHORT_SESSION = {"RAMPWATCH_SESSION_TIMEOUT_MS": "6000"}
-"""The shortest session a broker accepts by default: the partitions of a killed worker wait that
-long.
-"""
+"""The shortest that brokers accept by default: a killed worker's partitions wait so long."""
 COMMITTED_EVERY_S = 0.1
 
 
@@ -92,8 +88,7 @@ class Worker:
 def worker(
     settings: Settings, folder: Path, *arguments: str, name: str = "worker", up: bool = True, **variables: str
 ) -> Iterator[Worker]:
-    """A worker process with ``variables`` in its environment; killed at the end of the block if it
-    still runs.
+    """A worker process with ``variables`` in its environment, killed at the end of the block.
 
     ``up``: wait until it logs that it is up.
     """
@@ -116,9 +111,7 @@ def worker(
 
 
 def access(settings: Settings) -> dict[str, str]:
-    """The environment variables that name the broker and the client's credentials, and no
-    others.
-    """
+    """The environment variables that name the broker and the client's credentials."""
     names = ("RAMPWATCH_BROKER", "RAMPWATCH_SECURITY_", "RAMPWATCH_SASL_", "RAMPWATCH_SSL_")
     return {name: text for name, text in as_environment(settings).items() if name.startswith(names)}
 
@@ -148,11 +141,9 @@ async def _members_of(settings: Settings) -> int:
 def await_handled(
     settings: Settings, *workers: Worker, wait_s_max: float = WAIT_S_MAX, behind_markers: bool = False
 ) -> None:
-    """Wait until the group has committed every input record: by then every result has been
-    published.
+    """Wait until the group has committed every input record, and so published every result.
 
-    ``behind_markers``: every partition with records ends in a transaction marker, whose offset
-    nobody commits.
+    ``behind_markers``: every partition ends in a transaction marker, which is not committed.
     """
     asyncio.run(_await_handled(settings, workers, time.monotonic() + wait_s_max, int(behind_markers)))
 

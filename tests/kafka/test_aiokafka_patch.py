@@ -1,6 +1,4 @@
-"""The records of aiokafka's parser equal the copies its consumers return, for anything in a
-partition.
-"""
+"""The records of aiokafka's parser equal the copies that its consumers return."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ def restore_aiokafka() -> Iterator[None]:
 
 
 async def fill(settings: Settings, tp: TopicPartition) -> None:
-    """Write batches of each compression, headers, a null value, and transactions, one of them
-    aborted.
-    """
+    """Write batches of each compression, headers, null values, and an aborted transaction."""
     for compression in (None, "gzip", "snappy", "lz4", "zstd"):
         async with AIOKafkaProducer(
             bootstrap_servers=settings.broker, compression_type=compression, linger_ms=50

@@ -1,5 +1,4 @@
-"""One contract, three implementations: the replay, one worker, and three workers that share the
-partitions.
+"""One contract, three implementations: the replay, one worker, three workers.
 
 The worlds are small and full of the join's edge cases; the oracle, which shares no code with the
 engine, says what the results must be.
@@ -40,9 +39,7 @@ PARTITIONS = 12
 
 @dataclass
 class Results:
-    """The last revision of each incident, the number of dead letters by reason, and the records'
-    outcomes.
-    """
+    """The last revision of each incident, dead letters by reason, and outcomes."""
 
     incidents: dict[str, Any]
     dead: Counter[tuple[str, str]]
@@ -95,9 +92,7 @@ def through_kafka(
 
 
 def disagreements(verdict: Verdict, results: Results, in_order: bool) -> list[str]:
-    """One sentence per difference; which reads count as repeats is certain only if the records come
-    in order.
-    """
+    """One sentence per difference; which reads are repeats is certain only in order."""
     sentences = differences(verdict, results.incidents)
     if in_order:
         sentences += outcome_differences(verdict, results.outcomes)

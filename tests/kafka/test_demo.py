@@ -1,6 +1,4 @@
-"""The demo on a real Kafka, its own or a given one: incidents come out, and nothing is left
-behind.
-"""
+"""The demo on a real Kafka, its own or a given one: it prints incidents and leaves nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Six years of real gunshots, with simulated cars around them, through Kafka and through the
-replay.
-"""
+"""Six years of real gunshots with simulated cars, through Kafka and through the replay."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Idle workers stay alive, ready, and in the group; a flood on one input does not starve the
-others.
-"""
+"""Idle workers stay alive and ready; neither a flood nor a hanging broker stops a worker."""
 
 from __future__ import annotations
 
@@ -31,9 +29,7 @@ def watermark_s(running: Worker) -> float:
 
 
 async def _publish_in_a_transaction(address: str, prefix: str) -> None:
-    """Publish hits and reads in a transaction: unusable records with a transaction marker behind
-    them.
-    """
+    """Publish unusable hits and reads in a transaction, whose marker ends each partition."""
     feed = AIOKafkaProducer(bootstrap_servers=address, transactional_id=f"{prefix}feed")
     stamp = [(STAMP_HEADER, str(EVENING_MS - HOUR_MS).encode())]
     async with feed, feed.transaction():
@@ -100,9 +96,7 @@ def test_an_incident_of_a_newer_version_stops_a_worker_with_an_error(
 def test_a_worker_waits_for_a_broker_that_hangs_and_nothing_is_lost(
     own_broker: LocalBroker, prefix: str, tmp_path: Path
 ) -> None:
-    """The broker hangs, as a machine without its network does, while records, commits and incidents
-    are in flight.
-    """
+    """The broker hangs while records, commits and incidents are in flight."""
     short_stall = {"RAMPWATCH_STALLED_AFTER_MS": str(round(1000 * STALLED_AFTER_S))}
     pairs = [pair(f"n{n}", EVENING_MS + n * HOUR_MS, f"SIM {n}") for n in range(500)]
     with topics_of(own_broker.address, prefix) as settings, worker(settings, tmp_path, **short_stall) as one:

@@ -25,9 +25,7 @@ PORT = "29092"
 def readme_command(
     command: str, folder: Path, port: int, *options: str, **variables: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command of the documents with ``port`` in place of theirs, stderr on the same stream
-    as stdout.
-    """
+    """Run a command of the documents on another port, with stderr joined to stdout."""
     assert re.search(rf"^\.venv/bin/rampwatch {command}( +#.*)?$", PAGES, re.MULTILINE), "in no document"
     words = [*shlex.split(command.replace(PORT, str(port))), *options]
     with started(*words, cwd=folder, stderr=subprocess.STDOUT, **variables) as process:

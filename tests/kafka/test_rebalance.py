@@ -17,9 +17,7 @@ from tests.drivers.workers import await_handled, members_of, worker
 AT_MS = 1_780_000_000_000
 CHUNKS_MIN = 5
 CHUNK_S = 0.1
-"""Two thousand reads and as many hits a second: one worker keeps up with that, so no backlog is
-left at the end.
-"""
+"""Two thousand reads and as many hits a second: one worker keeps up with that."""
 
 
 class Flow(threading.Thread):

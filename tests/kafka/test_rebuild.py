@@ -1,6 +1,4 @@
-"""A worker that takes over knows what the previous one knew; no revision is repeated and none is
-missing.
-"""
+"""A worker that takes over continues exactly: no revision is repeated, none is missing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Secured brokers: valid logins work, a rejected one prints the reason, and each component needs
-only its rights.
+"""Secured brokers: logins, the reasons of rejected ones, and the rights of each component.
 
 No output may contain a password.
 """

@@ -1,6 +1,4 @@
-"""The live counters: they equal the replay's under any leader, and alarms are withdrawn once they
-do not hold.
-"""
+"""The live counters: they equal the replay's under any leader, and alarms are withdrawn."""
 
 from __future__ import annotations
 
@@ -153,9 +151,7 @@ def dismissed_in(counters: dict[str, Any]) -> int:
 
 
 def test_counters_follow_the_clock_without_input(broker: Broker, tmp_path: Path) -> None:
-    """Without a prefix the machine's clock counts: a shot leaves the last hour while nothing else
-    happens.
-    """
+    """Without a prefix the machine's clock counts: a shot leaves the last hour."""
     now_ms = round(time.time() * 1000)
     with topics_of(broker.address, "") as settings, worker(settings, tmp_path) as running:
         shot = {

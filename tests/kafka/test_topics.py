@@ -1,6 +1,4 @@
-"""The topics: created as planned, checked against what a worker needs, and refused if they
-differ.
-"""
+"""The topics: created as planned, and checked against what a worker needs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Real workers on a real Kafka: they publish what the replay does, lose nothing, and stop on
-SIGTERM.
-"""
+"""Real workers on a real Kafka: they publish what the replay does and lose nothing."""
 
 from __future__ import annotations
 
@@ -124,9 +122,7 @@ def test_an_invalid_stamp_header_is_ignored(broker: Broker, prefix: str, tmp_pat
 def test_only_a_record_that_does_not_fit_without_its_compression_is_truncated(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
-    """It repeats itself farther apart than gzip can see: Zstandard packs it to a fifth, dead
-    letters cannot.
-    """
+    """It repeats itself too far apart for gzip: Zstandard packs it to a fifth."""
     huge = 5 * random.Random(1).randbytes(600_000)
     small = [b"no JSON %d" % number for number in range(20)]
     with topics_of(broker.address, prefix) as settings, worker(settings, tmp_path) as running:

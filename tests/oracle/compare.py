@@ -1,6 +1,4 @@
-"""Comparison of the oracle's verdict with what the product produced: one sentence per
-difference.
-"""
+"""How the product's results differ from the oracle's verdict, one sentence per difference."""
 
 from __future__ import annotations
 

@@ -98,8 +98,7 @@ class Verdict:
 
 
 def judge(archive: dict[str, list[Value]], site: Value, join: Value) -> Verdict:
-    """The verdict on an archive (parsed lines by topic) at a site (GeoJSON) under the join's
-    settings.
+    """The verdict on an archive (parsed lines by topic), a site (GeoJSON) and settings.
 
     ValueError if hits or shots exceed a limit: beyond the limits the contract promises nothing.
     """
@@ -115,9 +114,7 @@ def judge(archive: dict[str, list[Value]], site: Value, join: Value) -> Verdict:
 
 
 class Court:
-    """All records of an archive, a site and the settings; applies the definition of the join to any
-    facts.
-    """
+    """All records, a site and the settings; it applies the definition of the join to facts."""
 
     def __init__(self, site: Value, join: Value) -> None:
         points = [feature for feature in site["features"] if feature["geometry"]["type"] == "Point"]
@@ -196,9 +193,7 @@ class Court:
                     self.verdict.incidents[incident["incident_id"]] = incident
 
     def incident(self, shots: list[Record], hits: list[Record]) -> Value | None:
-        """The incident of one shot and one hit, given all records of each; None if no read is
-        attached.
-        """
+        """The incident of a shot and a hit from all their records; None without attached reads."""
         key, hit_id = hits[0].identity
         first_ms = min(record.stamp_ms for record in shots)
         freeze_ms = first_ms + self.join["incident_retention_ms"]
@@ -281,9 +276,7 @@ class Court:
         self.verdict.outcomes[topic], self.verdict.possible[topic] = outcomes, possible
 
     def must_know_from(self, record: Record, earlier: list[Record]) -> float:
-        """The stamp from which a worker must remember the earlier records of this record's
-        identity.
-        """
+        """The stamp from which a worker must remember earlier records of this identity."""
         if not earlier:
             return -EVER
         kept_ms = self.join["incident_retention_ms"]
@@ -296,9 +289,7 @@ class Court:
         return float(record.stamp_ms - kept_ms)
 
     def listed(self, read: Record) -> bool:
-        """Whether the plate was certainly listed when this read arrived: equal stamps have no order
-        between topics.
-        """
+        """Whether the plate was certainly listed before this read: equal stamps have no order."""
         kept_ms = sum(self.join[name] for name in ("hit_ttl_ms", "read_retention_ms", "incident_retention_ms"))
         facts = (
             fact(records, read.stamp_ms - 1, read.stamp_ms - kept_ms)

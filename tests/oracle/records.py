@@ -122,9 +122,7 @@ def parsed(line: Value) -> Any:
 
 
 def with_defaults(topic: str, value: Any) -> Value | None:
-    """The known fields with defaults filled in and numbers as floats where due; None if the value
-    is invalid.
-    """
+    """The known fields with their defaults, floats as floats; None if the value is invalid."""
     if not isinstance(value, dict):
         return None
     content = {}
@@ -168,9 +166,7 @@ def known_region(region: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class Record:
-    """One accepted record. `identity` as the contract defines it; `plate` normalised, empty for
-    shots and actions.
-    """
+    """One accepted record; `plate` is normalised, and empty for shots and actions."""
 
     topic: str
     index: int
@@ -186,9 +182,7 @@ class Record:
 
 
 def fact(records: Iterable[Record], until_ms: float, since_ms: float = -EVER) -> Record | None:
-    """The fact of the records stamped in a span (ends included): the winning content, at its
-    smallest stamp there.
-    """
+    """The winning content of the records in a span (ends included), at its smallest stamp."""
     in_span = [record for record in records if since_ms <= record.stamp_ms <= until_ms]
     return max(in_span, key=lambda r: (r.revision, r.canonical, -r.stamp_ms), default=None)
 

@@ -22,9 +22,7 @@ stamps_ms = st.integers(-LARGEST_INTEGER, LARGEST_INTEGER) | st.integers(1_700_0
 
 
 def admit_and_join(topic: str, value: bytes | None, stamp_ms: int) -> None:
-    """Admit a record after all of a world's and, if it is admitted, apply it; only `InvalidRecord`
-    is caught.
-    """
+    """Admit a record after a world's records and apply it; only `InvalidRecord` is caught."""
     engine, broadcast = Engine(SCENARIO.site, SCENARIO.rules), BroadcastState(SCENARIO.rules)
     for records in SCENARIO.admitted.values():
         for record in records:

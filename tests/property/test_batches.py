@@ -1,6 +1,4 @@
-"""The batch operations on reads give what one read at a time gives, or decline the batch by
-returning None.
-"""
+"""Batch operations on reads give what single reads give, or decline by returning None."""
 
 from __future__ import annotations
 

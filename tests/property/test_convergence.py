@@ -1,6 +1,4 @@
-"""JOIN.md, "What converges": any interleaving of the inputs gives the same incidents, and memory is
-released.
-"""
+"""JOIN.md, "What converges": any interleaving gives the same incidents and releases memory."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Laws of the counters: the order of arrival, repeats, leader changes and the times of reports
-change nothing.
-"""
+"""Laws of the counters: order, repeats, leader changes and times of reports change nothing."""
 
 from __future__ import annotations
 
@@ -147,9 +145,7 @@ class Step(msgspec.Struct, frozen=True):
 
 @st.composite
 def steps(draw: st.DrawFn, handovers: list[Handover], compacted: st.SearchStrategy[float]) -> list[Step]:
-    """Bursts on any day up to now, so that many arrive late; some are dismissed, and some of those
-    reinstated.
-    """
+    """Bursts on any day up to now, many of them late; some are dismissed, some reinstated."""
     drawn, day = [], 0
     bursts: list[tuple[str, int, int]] = []
     revisions: dict[int, int] = {}
@@ -199,9 +195,7 @@ class AlertTopic:
 
     @property
     def by_key(self) -> dict[str, SpikeAlert]:
-        """Without withdrawn alerts: among several of a key, it does not matter which one is
-        last.
-        """
+        """Without withdrawn alerts: of several with one key, any may be the last."""
         return {key: alert for key, alert in self.last_by(alert_key).items() if alert.status != "withdrawn"}
 
 

@@ -1,3 +1,1 @@
-"""Seeded worlds run against the oracle: through the replay, and through workers that crash and
-recover.
-"""
+"""Seeded worlds against the oracle: in the replay, and in workers that crash and recover."""

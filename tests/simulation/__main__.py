@@ -1,5 +1,4 @@
-"""Run many worlds through the simulation: ``python -m tests.simulation MODE WORLDS [FIRST]
-[WITHOUT]``.
+"""Run many worlds: ``python -m tests.simulation MODE WORLDS [FIRST] [WITHOUT]``.
 
 ``WITHOUT`` names a mutation of `tests.simulation.mutations`: then worlds should go wrong, and the
 first of those that do are listed.
@@ -30,9 +29,7 @@ def run(seed: int, mode: str, without: str) -> tuple[int, Result]:
 
 
 def main(mode: str, worlds: str, first: str = "0", without: str = "") -> int:
-    """Run the worlds in several processes, print totals and the first faults, and return the exit
-    code.
-    """
+    """Run the worlds, print totals and the first faults, and return the exit code."""
     seeds = range(int(first), int(first) + int(worlds))
     wrong: dict[int, list[str]] = {}
     incidents = published = crashes = 0

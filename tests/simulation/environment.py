@@ -1,5 +1,4 @@
-"""What surrounds one worker on one partition: topics that lag and delete, an output, commits,
-crashes, outages.
+"""The environment of one worker on one partition: topics, output, commits, crashes, outages.
 
 The topics behave as JOIN.md allows: a record becomes readable at most ``stamp_slack`` after its
 stamp; each topic is kept exactly as long as "Topics must keep that long" requires for an outage of
@@ -42,18 +41,14 @@ class Mode:
 
     crash: float = 0.0
     revoke: float = 0.0
-    """The partition is revoked and assigned again at once: the worker keeps its state and reads
-    again.
-    """
+    """The partition is revoked and reassigned: the worker keeps its state and reads again."""
     quiet: bool = False
     """No steady stream of reads: the watermark stands still while the topics keep deleting.
 
     The retentions do not allow for that, so in this mode a world may go wrong even with every rule.
     """
     replay: bool = False
-    """All inputs are read as one, in the order of their stamps, and the watermark follows each
-    record.
-    """
+    """All inputs are read as one in the order of stamps; the watermark follows each record."""
 
 
 MODES = {
@@ -71,9 +66,7 @@ class Crash(Exception):
 
 
 class Topic:
-    """One partition of a topic: records by stamp, each readable a little later, deleted at a
-    certain age.
-    """
+    """One partition of a topic: records by stamp, readable a little later, deleted at an age."""
 
     def __init__(self, records: Sequence[Admitted], retention_ms: int, slack_ms: int, rng: random.Random) -> None:
         self.records = records
@@ -99,9 +92,7 @@ class Topic:
 
 
 def retentions(rules: JoinRules) -> dict[str, int]:
-    """How long each topic must be kept (JOIN.md), for an outage of `OUTAGE_MS` counted from the
-    watermark.
-    """
+    """How long JOIN.md requires each topic to be kept, for an outage of `OUTAGE_MS`."""
     more_ms = rules.max_future_skew_ms + OUTAGE_MS
     hits_ms = rules.hit_ttl_ms + rules.incident_retention_ms + rules.read_retention_ms
     return {
@@ -128,9 +119,7 @@ class Output:
         self._records.append((now_ms, msgspec.json.encode(incident)))
 
     def read_back(self, now_ms: int) -> list[LinkedIncident]:
-        """The last revision of each incident that is not deleted; compaction may have left no
-        others.
-        """
+        """The last revision of each incident that is not deleted, as after compaction."""
         last: dict[str, LinkedIncident] = {}
         for published_ms, data in self._records:
             if published_ms >= now_ms - self._retention_ms:
@@ -204,9 +193,7 @@ class Environment:
             self.worker.step((record.topic,), 1)
 
     def pass_time(self) -> None:
-        """Advance by minutes while a worker runs, else by up to an hour, but never beyond the
-        allowed outage.
-        """
+        """Advance by minutes if a worker runs, else by up to an hour, within the allowed outage."""
         minutes = self.rng.choice((0, 0, 1, 1, 2, 5, 15) if self.worker else (1, 5, 20, 40, 55))
         if self.now_ms + minutes * MINUTE_MS > self.outage_ends_ms():
             self.catch_up()
@@ -235,9 +222,7 @@ class Environment:
             self.worker.step(topics, self.rng.choice((1, 2, 5, 50)))
 
     def catch_up(self) -> None:
-        """Let a worker read, publish and commit everything that is readable, without any
-        failure.
-        """
+        """Let a worker read, publish and commit everything readable, without failures."""
         self.safe = True
         if self.worker is None:
             self.worker = self.worker_type(self)
@@ -273,8 +258,7 @@ class Environment:
         self.output.append(self.now_ms, incident)
 
     def _compare_with_records_read(self, incident: LinkedIncident, last: LinkedIncident | None) -> None:
-        """Compare a revision with the oracle's verdict on every record that any worker has read so
-        far.
+        """Compare a revision with the oracle's verdict on all records read so far.
 
         A worker that is still behind knows less: it may be wrong about a new incident, but must not
         retract one.

@@ -33,9 +33,7 @@ Mutation = Callable[[Patch], type[Worker]]
 
 
 def watermark_from_offsets(patch: Patch) -> type[Worker]:
-    """Results are taken to be final through the stamps at the committed offsets, not the committed
-    watermark.
-    """
+    """Results are taken as final up to the stamps at the committed offsets, not the watermark."""
 
     class FromOffsets(Worker):
         def committed_watermark(self, commit: Commit) -> int:
@@ -78,9 +76,7 @@ def hold_back(patch: Patch) -> type[Worker]:
 
 
 def slack(patch: Patch) -> type[Worker]:
-    """An input read to its end advances the watermark to the greatest stamp, without subtracting
-    the slack.
-    """
+    """An input read to its end advances the watermark to the greatest stamp, slack included."""
 
     class WithoutSlack(Worker):
         def __init__(self, environment: Environment) -> None:
@@ -125,9 +121,7 @@ def first_reads(patch: Patch) -> type[Worker]:
 
 
 def facts_at_the_deadline(patch: Patch) -> type[Worker]:
-    """Reads are judged by the present facts, not by the facts as they stood at the reads'
-    deadline.
-    """
+    """Reads are judged by the present facts, not by the facts at their deadline."""
 
     def attached(
         self: Engine, shot: Versions[ShotAlert], hit: Versions[VehicleHit], reads: Iterable[Versions[PlateRead]]
@@ -171,9 +165,7 @@ def shots_horizon(patch: Patch) -> type[Worker]:
 
 
 def hits_horizon(patch: Patch) -> type[Worker]:
-    """Hits are remembered, kept and read again for too short a time: the retention of reads is left
-    out.
-    """
+    """Hits are remembered, kept and read again too briefly: read_retention is left out."""
     memory_ms: Callable[[JoinRules], int] = JoinRules.hit_horizon_ms.fget  # type: ignore[attr-defined]
     patch.setattr(JoinRules, "hit_horizon_ms", property(lambda rules: memory_ms(rules) - rules.read_retention_ms))
 

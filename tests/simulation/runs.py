@@ -1,6 +1,4 @@
-"""Worlds run through the simulation: one partition for each listed plate, and the faults in all of
-them.
-"""
+"""Worlds run through the simulation, with one partition for each listed plate."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ def simulated(seed: int) -> Scenario:
 
 
 def partitions(whole: Scenario, quiet: bool) -> list[dict[str, list[Admitted]]]:
-    """The inputs of each partition, one for each plate that is ever listed; other reads go to the
-    first.
-    """
+    """The inputs of each partition: one for each listed plate; other reads go to the first."""
     listed = sorted({record.plate_key for record in whole.admitted[HITS]}) or [""]
     parts = []
     for n, key in enumerate(listed):
@@ -98,9 +94,7 @@ def run_world(seed: int, mode: str, worker_type: type[Worker] = Worker) -> Resul
 
 
 def memory_left(environment: Environment) -> list[str]:
-    """What the engine still holds once the watermark has passed everything: a fault unless it is
-    nothing.
-    """
+    """A fault if the engine holds anything once the watermark has passed everything."""
     assert environment.worker is not None
     engine, rules = environment.worker.engine, environment.scenario.rules
     engine.release(environment.last_ms + rules.shot_memory_ms + rules.hit_horizon_ms + 1)

@@ -40,9 +40,7 @@ def test_the_simulation_does_crash_and_publish() -> None:
 
 
 class Twins(Environment):
-    """An environment that sometimes rebuilds a second engine beside the running one and compares
-    what they know.
-    """
+    """An environment that sometimes rebuilds a second engine and compares it with the first."""
 
     compared = 0
 
@@ -56,9 +54,7 @@ class Twins(Environment):
             self.commit = committed
 
     def _compare(self, running: Worker, rebuilt: Worker) -> None:
-        """The rebuilt one starts from an earlier commit; it learns the rest from published
-        incidents and records.
-        """
+        """The rebuilt one starts from an earlier commit, and learns the rest by reading."""
         rebuilt.read(TOPICS, EVERYTHING)
         assert not rebuilt.is_behind()
         assert rebuilt.engine.changes() == [], "published incidents stand"

@@ -36,9 +36,7 @@ FEW = range(1_000, 1_025)
 
 
 def replayed(made: World, folder: Path, partitions: int = 3) -> tuple[dict[str, Value], list[Value], Value]:
-    """Replay ``folder/in``; return the last revision of each incident, the dead letters and the
-    outcomes.
-    """
+    """Replay ``folder/in``; return the last revisions, the dead letters and the outcomes."""
     site = read_site((folder / "in" / "site.geojson").read_bytes(), "world")
     records = read_archive(folder / "in", partitions)
     outcomes = replay(records, site, msgspec.convert(made.join, JoinRules), folder / "out", partitions, lambda _: None)

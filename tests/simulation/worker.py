@@ -25,9 +25,7 @@ def horizons(rules: JoinRules) -> dict[str, int]:
 
 
 class Worker:
-    """A worker that has been assigned the partition: it recovers when it is created, then works in
-    steps.
-    """
+    """A worker that is assigned the partition: it recovers on creation, then works in steps."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -94,9 +92,7 @@ class Worker:
         return self.watermark.value_ms
 
     def read(self, topics: Sequence[str], most: int) -> None:
-        """Read up to ``most`` records of each topic; reaching a topic's end advances its
-        watermark.
-        """
+        """Read up to ``most`` records of each topic; a topic's end advances its watermark."""
         queried_at_ms = self.watermark.greatest_ms
         for topic in topics:
             log = self.environment.topics[topic]

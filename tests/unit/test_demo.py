@@ -20,9 +20,7 @@ VALIDATOR = jsonschema_rs.Draft202012Validator(schema_of(INCIDENTS))
 
 @pytest.fixture
 def isolated(tmp_path: Path) -> dict[str, str]:
-    """Environment variables: an empty PATH, so no Java, and temporary files in
-    ``tmp_path``.
-    """
+    """Environment variables: an empty PATH, so no Java, and a temporary folder."""
     return {"PATH": "", "TMPDIR": str(tmp_path)}
 
 

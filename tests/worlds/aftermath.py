@@ -1,5 +1,4 @@
-"""A late phase for a small world: old shots moved to a new time, and thefts listed at the last
-moment.
+"""A late phase for a small world: old shots moved in time, thefts listed at the last moment.
 
 It makes the hardest cases of recovery frequent: facts about shots that are frozen or about to be,
 and facts stamped at the very end of a read's retention while other inputs are already further
@@ -17,9 +16,7 @@ from tests.worlds.small_world import PLATES, World
 
 
 def with_aftermath(made: World, rng: random.Random) -> World:
-    """The world with one more event under each shot's alert_id, around or after the shot's
-    freeze.
-    """
+    """The world with one more event for each alert_id, around or after its freeze."""
     archive = {topic: list(lines) for topic, lines in made.archive.items()}
     shots: dict[str, Value] = {}
     for line in made.archive[SHOTS]:
@@ -39,9 +36,7 @@ def _is_sound(value: Value) -> bool:
 
 
 def _add_late_event(archive: dict[str, list[Value]], join: Value, first: Value, n: int, rng: random.Random) -> None:
-    """Revise the shot near or after its freeze to have happened then; add reads of a car and its
-    listing.
-    """
+    """Move the shot near or after its freeze; add reads of a car and its listing."""
     freeze_ms = first["timestamp_ms"] + join["incident_retention_ms"]
     stamp_ms = freeze_ms + rng.choice((-20 * MINUTE_MS, -1, 0, 1, MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS))
     occurred_ms = stamp_ms - rng.choice((0, 2, 5)) * MINUTE_MS
@@ -66,9 +61,7 @@ def _add_late_event(archive: dict[str, list[Value]], join: Value, first: Value, 
 def _list_the_car(
     archive: dict[str, list[Value]], join: Value, n: int, occurred_ms: int, deadlines: list[int], rng: random.Random
 ) -> None:
-    """List the car at once or near a read's deadline, then cancel and renew the listing around
-    deadlines.
-    """
+    """List the car at once or near a deadline, then cancel and renew it around deadlines."""
     stolen_ms = occurred_ms - 15 * MINUTE_MS
     value = {"hit_id": f"L{n}", "plate": PLATES[0], "reported_at_ms": stolen_ms, "stolen_at_ms": stolen_ms}
     stamp_ms = rng.choice((stolen_ms, rng.choice(deadlines) - MINUTE_MS, *deadlines))

@@ -1,6 +1,4 @@
-"""A busy evening in Hartford as the simulator makes it, with dispatchers' actions and records that
-cannot be used.
-"""
+"""A busy simulated evening in Hartford, with dispatchers' actions and unusable records."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ from tests.worlds.pairs import HOUR_MS, MINUTE_MS, RAMP, playable
 
 
 def evening(begin_ms: int) -> list[Playable]:
-    """The city's records, dispatchers' actions on its incidents, and records that cannot be used;
-    by stamp.
-    """
+    """The city's records, dispatchers' actions and unusable records, by stamp."""
     made = _city(begin_ms)
     records = [Playable(r.topic, r.stamp_ms, r.key, msgspec.json.encode(r.value)) for r in made.records]
     keys = {r.value["hit_id"]: r.key for r in made.records if r.topic == HITS}
@@ -32,9 +28,7 @@ def evening(begin_ms: int) -> list[Playable]:
 
 
 def _city(begin_ms: int) -> City:
-    """Six hours with many shots and thefts, and with reads that are repeated, late, misread and
-    uncertain.
-    """
+    """Six hours with many shots and thefts, and repeated, late, misread, uncertain reads."""
     plan = CityPlan(
         begin_ms=begin_ms,
         duration_ms=6 * HOUR_MS,

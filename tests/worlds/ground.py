@@ -84,9 +84,7 @@ class Ground:
 
 
 def lookalike(rng: random.Random, plate: str, most: int) -> str:
-    """Another plate with the same key: up to ``most`` characters replaced by ones that cameras
-    confuse with them.
-    """
+    """Another plate with the same key: up to ``most`` characters replaced by lookalikes."""
     characters = list(plate)
     for _ in range(most):
         at = rng.randrange(len(characters))

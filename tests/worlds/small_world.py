@@ -139,9 +139,7 @@ class _Making:
             self.stale_hit()
 
     def stale_hit(self) -> None:
-        """A high revision stamped at or just before the start of an incident's span, then a lower
-        one that counts.
-        """
+        """A high revision at or before the start of an incident's span, then a lower one in it."""
         stamp_ms, shot = self.rng.choice(self.lines[SHOTS])
         spans = ("hit_ttl_ms", "read_retention_ms", "max_future_skew_ms")
         since_ms = stamp_ms - sum(self.join[name] for name in spans)
@@ -185,9 +183,7 @@ class _Making:
         return [*starts, *(hit["reported_at_ms"] + ttl_ms for hit in hits)]
 
     def delay(self) -> int:
-        """How long after its capture a read is stamped; the extremes are just too early or just too
-        late.
-        """
+        """How long after its capture a read is stamped: at most just too early or too late."""
         retention, skew = self.join["read_retention_ms"], self.join["max_future_skew_ms"]
         at_once = [0, 0, 0, 0, MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS]
         delays: list[int] = [*at_once * 2, -skew, -skew - 1, retention - 1, retention, retention + 1]
@@ -344,9 +340,7 @@ class _Making:
             self.act(f"A{n}", shot, self.rng.choice(self.lines[HITS])[1], stamp_ms)
 
     def act(self, action_id: str, shot: Value, hit: Value, stamp_ms: int) -> None:
-        """An action on a possible incident; some are repeated, and some of those with
-        another note.
-        """
+        """An action on a possible incident, sometimes repeated, perhaps with another note."""
         value: Value = {
             "action_id": action_id,
             "incident_id": incident_id(shot["alert_id"], hit["hit_id"], plate_key(hit["plate"])),
