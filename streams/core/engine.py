@@ -13,7 +13,7 @@ Invariants:
 * Only the watermark releases memory, and only when it is greater than the time in question: records
   with an equal stamp may still come.
 * Before a read is released it is evaluated for every shot and hit it could be evidence for; the
-  result is kept (`_Pair.attached`).
+  result is kept (`Pair.finalized`).
 * Only a present fact retracts an incident. What is unknown changes nothing.
 """
 
@@ -23,12 +23,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import compress
 from operator import not_
+from typing import Final
 
 from streams.core.events import IncidentAction, LinkedIncident, Outcome, PlateRead, ShotAlert, VehicleHit
-from streams.core.facts import Version, Versions
+from streams.core.facts import Versions
 from streams.core.incidents import (
     MAX_ACTIONS,
-    MAX_READS,
     IncidentBuilder,
     IncidentFacts,
     StampedRead,
@@ -42,29 +42,16 @@ from streams.core.incidents import (
 )
 from streams.core.intake import Admitted, AdmittedReads
 from streams.core.linking import is_evidence, is_near
-from streams.core.memory import HitKey, Memory
+from streams.core.memory import HitKey, Memory, Touched
+from streams.core.pairs import Pair, PairKey, ReadOrder, Span
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration
 from streams.core.site import Site
 from streams.core.windows import NEVER
 
-PairKey = tuple[str, str, str]
-"""Alert id, hit id, plate key."""
-
-
-class _Pair:
-    """A shot and a hit that reads link: the finalized reads, and the last published revision."""
-
-    __slots__ = ("attached", "incident_id", "left_out_from_ms", "published", "under_other_digest")
-
-    def __init__(self, identifier: str) -> None:
-        self.incident_id = identifier
-        self.attached: list[StampedRead] = []
-        self.left_out_from_ms: int | None = None
-        self.published: LinkedIncident | None = None
-        self.under_other_digest = False
-        """Whether it was published under another site file, other rules or another calibration."""
+_KEYS_A_STEP: Final = 500
+"""Plates that a new shot is held against in one step, about a millisecond."""
 
 
 class Engine:
@@ -79,16 +66,23 @@ class Engine:
         self._builder = IncidentBuilder(site, rules, calibration)
         self._memory = Memory(rules, finalized_through_ms)
         self._finalized_through_ms = finalized_through_ms
-        self._pairs: dict[PairKey, _Pair] = {}
+        self._pairs: dict[PairKey, Pair] = {}
         self._pairs_of_shot: dict[str, set[PairKey]] = {}
         self._pairs_of_hit: dict[HitKey, set[PairKey]] = {}
         self._pair_of_incident: dict[str, PairKey] = {}
-        self._dirty: dict[PairKey, None] = {}
+        self._touched = Touched()
+        self._dirty: dict[PairKey, bool] = {}
+        """The pairs whose incident may differ; True: their reads have to be found out again."""
 
     @property
     def reads_kept(self) -> int:
         """How many reads are in memory."""
         return self._memory.reads_kept
+
+    @property
+    def bytes_kept(self) -> int:
+        """About how many bytes the reads in memory take."""
+        return self._memory.bytes_kept
 
     # ------------------------------------------------------------------ adding facts
 
@@ -96,26 +90,48 @@ class Engine:
         """Add a hit or a read and return its outcome; raises `InvalidRecord` (``limit``)."""
         event, record = admitted.event, admitted.record
         if type(event) is PlateRead:
+            if self._memory.was_finalized(event.captured_at_ms) and not record.forwarded_from:
+                return "finalized"
             return self._join_read(event, admitted.plate_key, record.stamp_ms, record.value or b"")
         assert isinstance(event, VehicleHit)
-        return self._join_hit(event, admitted.plate_key, record.stamp_ms)
+        outcome = self._memory.add_hit(event, admitted.plate_key, record.stamp_ms)
+        self._touched.hits[admitted.plate_key, event.hit_id] = None
+        return outcome
+
+    def search_unlisted(self, keys: Iterable[str]) -> Iterator[None]:
+        """Find the reads of plates whose hits come next, all in one pass; yield between steps.
+
+        This changes no result. Without it, each newly listed plate is searched for by itself.
+        """
+        return self._memory.search_unlisted(keys)
 
     def apply_broadcast(self, admitted: Admitted) -> None:
         """Add a shot or an action; `BroadcastState` decides its outcome."""
-        if isinstance(admitted.event, ShotAlert):
-            self._apply_shot(admitted.event, admitted.stamp_ms)
-        elif isinstance(admitted.event, IncidentAction):
-            self._apply_action(admitted.event, admitted.stamp_ms)
+        event = admitted.event
+        if isinstance(event, ShotAlert):
+            if self._memory.add_shot(event, admitted.stamp_ms):
+                self._touched.shots[event.alert_id] = None
+        elif isinstance(event, IncidentAction):
+            self._memory.add_action(event, admitted.stamp_ms)
+            pair = self._pair_of_incident.get(event.incident_id)
+            if pair is not None:
+                self._dirty.setdefault(pair, False)
 
-    def join_reads(self, batch: AdmittedReads) -> dict[Outcome, int]:
-        """Add many reads, as `join` of each but faster; return how many had which outcome."""
+    def join_reads(self, batch: AdmittedReads) -> dict[Outcome, int] | None:
+        """Add many reads, as `join` of each but faster; return how many had which outcome.
+
+        Returns None, having added nothing, if a limit may apply to one of them.
+        """
         outcomes: dict[Outcome, int] = defaultdict(int)
         listed, keys = self._memory.hits, batch.plate_keys
         some_finalized = self._memory.was_finalized(min(batch.captured_ms))
         plain = [key not in listed and not some_finalized for key in keys]
-        rows = zip(batch.reads, keys, batch.stamps_ms, batch.values, strict=True)
-        for row in compress(rows, map(not_, plain)):
-            outcomes[self._join_read(*row)] += 1
+        special = list(map(not_, plain))
+        if not self._memory.has_room(compress(zip(batch.reads, keys, strict=True), special)):
+            return None
+        for row in compress(zip(batch.reads, keys, batch.stamps_ms, batch.values, strict=True), special):
+            is_finalized = self._memory.was_finalized(row[0].captured_at_ms)
+            outcomes["finalized" if is_finalized else self._join_read(*row)] += 1
         if any(plain):
             outcomes["used"] += sum(plain)
             columns = (compress(keys, plain), compress(batch.stamps_ms, plain), compress(batch.values, plain))
@@ -123,50 +139,12 @@ class Engine:
         return outcomes
 
     def _join_read(self, read: PlateRead, key: str, stamp_ms: int, value: bytes) -> Outcome:
-        if self._memory.was_finalized(read.captured_at_ms):
-            return "duplicate"
-        listed = self._memory.hits.get(key)
-        if listed is None:
-            self._memory.unlisted.append(read.captured_at_ms, key, stamp_ms, value)
+        if key not in self._memory.hits:
+            self._memory.add_unlisted(read, key, stamp_ms, value)
             return "used"
-        for alert_id in self._memory.shots_around(read.captured_at_ms):
-            near = self._near(self._memory.shots[alert_id], read)
-            for hit_id in listed:
-                if near or (alert_id, hit_id, key) in self._pairs:
-                    self._dirty[alert_id, hit_id, key] = None
-        return self._memory.add_read(read, key, stamp_ms)
-
-    def _join_hit(self, hit: VehicleHit, key: str, stamp_ms: int) -> Outcome:
-        outcome = self._memory.add_hit(hit, key, stamp_ms)
-        for read in self._memory.reads(key):
-            for alert_id in self._memory.shots_around(_captured_at_ms(read)):
-                if any(self._near(self._memory.shots[alert_id], version.event) for version in read):
-                    self._dirty[alert_id, hit.hit_id, key] = None
-        self._dirty.update(dict.fromkeys(self._pairs_of_hit.get((key, hit.hit_id), ())))
+        outcome = self._memory.add_read(read, key, stamp_ms)
+        self._touched.reads[key, read.read_id, read.captured_at_ms] = None
         return outcome
-
-    def _apply_shot(self, shot: ShotAlert, stamp_ms: int) -> None:
-        if not self._memory.add_shot(shot, stamp_ms):
-            return
-        from_ms = shot.occurred_at_ms - self._rules.before_ms
-        to_ms = shot.occurred_at_ms + self._rules.after_ms
-        for key in self._memory.plates_read():
-            reads = (version.event for read in self._memory.reads(key, from_ms, to_ms) for version in read)
-            if any(is_near(shot, read, self._ramps[read.ramp_id], self._rules) for read in reads):
-                for hit_id in self._memory.hits.get(key, ()):
-                    self._dirty[shot.alert_id, hit_id, key] = None
-        self._dirty.update(dict.fromkeys(self._pairs_of_shot.get(shot.alert_id, ())))
-
-    def _apply_action(self, action: IncidentAction, stamp_ms: int) -> None:
-        self._memory.add_action(action, stamp_ms)
-        pair = self._pair_of_incident.get(action.incident_id)
-        if pair is not None:
-            self._dirty[pair] = None
-
-    def _near(self, shot: Versions[ShotAlert], read: PlateRead) -> bool:
-        """Whether the read could be evidence, by place and time, for any revision of the shot."""
-        ramp = self._ramps[read.ramp_id]
-        return any(is_near(version.event, read, ramp, self._rules) for version in shot)
 
     def restore(self, incident: LinkedIncident, under_other_digest: bool = False) -> None:
         """Add the facts of an incident published before this engine began (JOIN.md, Recovery).
@@ -190,17 +168,16 @@ class Engine:
         self._memory.add_hit(hit, key, incident.vehicle.stamp_ms, restored=True)
         pair = self._pair((incident.shot.alert_id, hit.hit_id, key))
         pair.published, pair.under_other_digest = incident, under_other_digest
+        final = [stamped for stamped in reads if self._memory.was_finalized(stamped.read.captured_at_ms)]
         for stamped in reads:
-            if self._memory.was_finalized(stamped.read.captured_at_ms):
-                pair.attached.append(stamped)
-            else:
+            if stamped not in final:
                 self._memory.add_read(stamped.read, key, stamped.stamp_ms, revision=-1)
         for action, stamp_ms in actions_of(incident):
             self._memory.add_action(action, stamp_ms)
         left_out_ms = incident.left_out_from_ms
-        if left_out_ms is not None and left_out_ms + rules.read_retention_ms < finalized_through_ms:
-            pair.left_out_from_ms = left_out_ms
-        self._dirty[incident.shot.alert_id, hit.hit_id, key] = None
+        is_final = left_out_ms is not None and self._memory.was_finalized(left_out_ms)
+        pair.restore(final, left_out_ms if is_final else None)
+        self._dirty[incident.shot.alert_id, hit.hit_id, key] = True
 
     # ------------------------------------------------------------------ incidents
 
@@ -210,25 +187,104 @@ class Engine:
         The caller must publish them: the engine takes them as published. ``only_new``: leave out
         incidents that were published before; they wait for the next call without it.
         """
-        if not self._dirty:
+        if not self._dirty and not self._touched:
             return []
+        return [incident for incident in self.changing(only_new) if incident is not None]
+
+    def changing(self, only_new: bool = False) -> Iterator[LinkedIncident | None]:
+        """Do the work of `changes` in steps of milliseconds, so that the caller can pause between.
+
+        Yields None for a step without a new revision. Records may be added between steps. Whoever
+        stops early goes on with another call.
+        """
         self._freeze()
-        dirty, self._dirty = self._dirty, {}
-        if only_new:
-            self._dirty = {key: None for key in dirty if key in self._pairs and self._pairs[key].published}
-            dirty = {key: None for key in dirty if key not in self._dirty}
-        return [incident for key in sorted(dirty) if (incident := self._change(key)) is not None]
+        yield from self._mark_touched()
+        for key in sorted(self._dirty):
+            if only_new and key in self._pairs and self._pairs[key].published:
+                continue
+            if self._dirty.pop(key, False):
+                self._refill(key)
+            yield self._change(key)
+
+    def _mark_touched(self) -> Iterator[None]:
+        """Mark the pairs that new facts may change: first those whose reads are found out again."""
+        while self._touched.shots:
+            yield from self._mark_shot(self._touched.shots.popitem()[0])
+        while self._touched.hits:
+            yield from self._mark_hit(*self._touched.hits.popitem()[0])
+        while self._touched.reads:
+            yield from self._mark_read(*self._touched.reads.popitem()[0])
+
+    def _mark_shot(self, alert_id: str) -> Iterator[None]:
+        shot = self._memory.shots.get(alert_id)
+        if shot is None:
+            return
+        self._dirty.update(dict.fromkeys(self._pairs_of_shot.get(alert_id, ()), True))
+        for n, key in enumerate(self._memory.plates_read(), 1):
+            if any(self._is_near(shot, read) for read in self._candidates(key, shot)):
+                self._dirty.update({(alert_id, hit_id, key): True for hit_id in self._memory.hits.get(key, ())})
+            if n % _KEYS_A_STEP == 0:
+                yield
+
+    def _mark_hit(self, key: str, hit_id: str) -> Iterator[None]:
+        self._dirty.update(dict.fromkeys(self._pairs_of_hit.get((key, hit_id), ()), True))
+        for read in list(self._memory.reads(key)):
+            for alert_id in self._memory.shots_around(_order(read)[0]):
+                pair = (alert_id, hit_id, key)
+                if not self._dirty.get(pair) and self._is_near(self._memory.shots[alert_id], read):
+                    self._dirty[pair] = True
+            yield
+
+    def _mark_read(self, key: str, read_id: str, captured_at_ms: int) -> Iterator[None]:
+        read, order = self._memory.read(key, read_id, captured_at_ms), (captured_at_ms, read_id)
+        for alert_id in self._memory.shots_around(captured_at_ms):
+            for hit_id in self._memory.hits.get(key, ()):
+                self._put_read((alert_id, hit_id, key), order, read)
+        yield
+
+    def _put_read(self, key: PairKey, order: ReadOrder, read: Versions[PlateRead]) -> None:
+        pair = self._pairs.get(key)
+        if self._dirty.get(key) or (pair is not None and pair.ignores(order)):
+            return
+        stamped = self._attached(self._memory.shots[key[0]], self._memory.hits[key[2]][key[1]], read)
+        if pair is None:
+            if stamped is None:
+                return
+            pair = self._pair(key)
+        was_full = pair.is_full
+        if pair.put(order, stamped):
+            self._dirty[key] = was_full and stamped is None  # then one that was left out moves up
+
+    def _is_near(self, shot: Versions[ShotAlert], read: Versions[PlateRead]) -> bool:
+        """Whether the read could be evidence, by place and time, for any content of both."""
+        return any(
+            is_near(alert.event, version.event, self._ramps[version.event.ramp_id], self._rules)
+            for version in read
+            for alert in shot
+        )
+
+    def _refill(self, key: PairKey) -> None:
+        """Find out again which reads are attached to a pair."""
+        shot, hit = self._facts_known(key)
+        if shot is None or hit is None:
+            return
+        reads = ((_order(read), self._attached(shot, hit, read)) for read in self._candidates(key[2], shot))
+        pair = self._pairs.get(key) or Pair("")
+        pair.refill(reads)
+        if pair.open and key not in self._pairs:
+            self._pair(key).open = pair.open
 
     def _change(self, key: PairKey) -> LinkedIncident | None:
-        facts = self._facts_of(key)
         pair = self._pairs.get(key)
-        last = pair.published if pair else None
-        if facts is None or (last is None and not facts.attached):
+        facts = self._facts_of(key, pair) if pair else None
+        if pair is None or facts is None:
+            return None
+        last = pair.published
+        if last is None and not facts.attached:
             return None
         incident = self._builder.build(facts, last.revision + 1 if last else 1)
         if last is not None and same_content(incident, last):
             return None
-        pair = pair or self._pair(key)
         if (
             last is not None
             and pair.under_other_digest
@@ -238,68 +294,65 @@ class Engine:
         pair.published, pair.under_other_digest = incident, False
         return incident
 
-    def _facts_of(self, key: PairKey) -> IncidentFacts | None:
-        """The present facts of an incident; None if its shot or its hit is unknown."""
+    def _facts_known(self, key: PairKey) -> tuple[Versions[ShotAlert] | None, Versions[VehicleHit] | None]:
         alert_id, hit_id, plate_key = key
-        shot, hit = self._memory.shots.get(alert_id), self._memory.hits.get(plate_key, {}).get(hit_id)
+        return self._memory.shots.get(alert_id), self._memory.hits.get(plate_key, {}).get(hit_id)
+
+    def _facts_of(self, key: PairKey, pair: Pair) -> IncidentFacts | None:
+        """The present facts of an incident; None if its shot or its hit is unknown."""
+        shot, hit = self._facts_known(key)
         if shot is None or hit is None:
             return None
-        span = _Span(shot.first_ms, self._rules)
+        span = Span(shot.first_ms, self._rules)
         shot_now, hit_now = shot.fact(span.freeze_ms), hit.fact(span.freeze_ms, span.since_ms)
         if shot_now is None or hit_now is None:
             return None
-        pair = self._pairs.get(key)
-        attached = list(pair.attached) if pair else []
-        attached += self._attached(shot, hit, self._candidates(plate_key, shot))
-        attached, left_out_from_ms = _first_reads(attached, pair.left_out_from_ms if pair else None)
-        identifier = pair.incident_id if pair else incident_id(alert_id, hit_id, plate_key)
+        attached, left_out_from_ms = pair.reads()
         return IncidentFacts(
-            incident_id=identifier,
+            incident_id=pair.incident_id,
             shot=shot_now.event,
             shot_stamp_ms=shot_now.stamp_ms(),
             hit=hit_now.event,
             hit_stamp_ms=hit_now.stamp_ms(span.since_ms),
             attached=attached,
             left_out_from_ms=left_out_from_ms,
-            review=self._review(identifier, span),
+            review=self._review(pair.incident_id, span),
             frozen_at_ms=span.freeze_ms,
         )
 
     def _candidates(self, plate_key: str, shot: Versions[ShotAlert]) -> Iterator[Versions[PlateRead]]:
-        """The reads in memory within the window of any revision of the shot."""
+        """The reads in memory within the window of any revision of the shot, in order of time."""
         times = [version.event.occurred_at_ms for version in shot]
         return self._memory.reads(plate_key, min(times) - self._rules.before_ms, max(times) + self._rules.after_ms)
 
     def _attached(
-        self, shot: Versions[ShotAlert], hit: Versions[VehicleHit], reads: Iterable[Versions[PlateRead]]
-    ) -> Iterator[StampedRead]:
-        """The reads that were evidence when their time was up, or are evidence now if it is not."""
-        span = _Span(shot.first_ms, self._rules)
-        for versions in reads:
-            read = versions.fact(span.freeze_ms)
-            if read is None:
-                continue
-            decided_ms = min(read.event.captured_at_ms + self._rules.read_retention_ms, span.freeze_ms)
-            shot_then, hit_then = shot.fact(decided_ms), hit.fact(decided_ms, span.since_ms)
-            if shot_then and hit_then and self._links(shot_then, hit_then, read):
-                yield StampedRead(read.event, read.stamp_ms())
-
-    def _links(self, shot: Version[ShotAlert], hit: Version[VehicleHit], read: Version[PlateRead]) -> bool:
+        self, shot: Versions[ShotAlert], hit: Versions[VehicleHit], reads: Versions[PlateRead]
+    ) -> StampedRead | None:
+        """The read if it was evidence when its time was up, or is evidence now if it is not."""
+        span = Span(shot.first_ms, self._rules)
+        read = reads.fact(span.freeze_ms)
+        if read is None:
+            return None
+        decided_ms = min(read.event.captured_at_ms + self._rules.read_retention_ms, span.freeze_ms)
+        shot_then, hit_then = shot.fact(decided_ms), hit.fact(decided_ms, span.since_ms)
+        if shot_then is None or hit_then is None:
+            return None
         ramp = self._ramps[read.event.ramp_id]
-        return is_evidence(shot.event, hit.event, read.event, ramp, self._rules)
+        is_attached = is_evidence(shot_then.event, hit_then.event, read.event, ramp, self._rules)
+        return StampedRead(read.event, read.stamp_ms()) if is_attached else None
 
-    def _review(self, identifier: str, span: _Span) -> list[tuple[IncidentAction, int]]:
+    def _review(self, identifier: str, span: Span) -> list[tuple[IncidentAction, int]]:
         """The actions that count for an incident, in order, each with its stamp."""
         taken = self._memory.actions(identifier)
         known = [fact for versions in taken if (fact := versions.fact(span.freeze_ms, span.first_ms)) is not None]
         known.sort(key=lambda version: (version.event.at_ms, version.event.action_id))
         return [(version.event, version.stamp_ms(span.first_ms)) for version in known[:MAX_ACTIONS]]
 
-    def _pair(self, key: PairKey) -> _Pair:
+    def _pair(self, key: PairKey) -> Pair:
         """Return the pair for a key; create it if it is new."""
         pair = self._pairs.get(key)
         if pair is None:
-            pair = self._pairs[key] = _Pair(incident_id(*key))
+            pair = self._pairs[key] = Pair(incident_id(*key))
             self._pairs_of_shot.setdefault(key[0], set()).add(key)
             self._pairs_of_hit.setdefault((key[2], key[1]), set()).add(key)
             self._pair_of_incident[pair.incident_id] = key
@@ -312,24 +365,18 @@ class Engine:
 
         The last `changes` must be published already.
         """
-        assert not self._dirty, "call changes() and publish them before releasing memory"
+        has_changes = bool(self._dirty or self._touched)
+        assert not has_changes, "call changes() and publish them before releasing memory"
         if watermark_ms <= self._memory.watermark_ms:
             return
         self._memory.watermark_ms = watermark_ms
-        for key, reads in self._memory.release_reads().items():
-            for hit_id, hit in self._memory.hits[key].items():
-                self._finalize(key, hit_id, hit, reads)
+        for key in self._memory.release_reads():
+            for hit_id in self._memory.hits.get(key, ()):
+                for pair in self._pairs_of_hit.get((key, hit_id), ()):
+                    self._pairs[pair].finalize(self._memory.finalized_before_ms)
         self._freeze()
         self._memory.release_hits()
         self._memory.release_actions()
-
-    def _finalize(self, key: str, hit_id: str, hit: Versions[VehicleHit], reads: list[Versions[PlateRead]]) -> None:
-        around = {alert_id for read in reads for alert_id in self._memory.shots_around(_captured_at_ms(read))}
-        for alert_id in around:
-            attached = list(self._attached(self._memory.shots[alert_id], hit, reads))
-            if attached:
-                pair = self._pair((alert_id, hit_id, key))
-                pair.attached, pair.left_out_from_ms = _first_reads(pair.attached + attached, pair.left_out_from_ms)
 
     def _freeze(self) -> None:
         """Release the incidents of frozen shots; they stay as last published."""
@@ -342,25 +389,6 @@ class Engine:
                     del self._pairs_of_hit[key[2], key[1]]
 
 
-class _Span:
-    """The span of stamps that an incident depends on, from its shot's first stamp."""
-
-    __slots__ = ("first_ms", "freeze_ms", "since_ms")
-
-    def __init__(self, first_ms: int, rules: JoinRules) -> None:
-        self.first_ms = first_ms
-        self.freeze_ms = first_ms + rules.incident_retention_ms
-        self.since_ms = first_ms - rules.hit_ttl_ms - rules.read_retention_ms - rules.max_future_skew_ms
-
-
-def _captured_at_ms(read: Versions[PlateRead]) -> int:
-    return next(iter(read)).event.captured_at_ms
-
-
-def _first_reads(attached: list[StampedRead], left_out_from_ms: int | None) -> tuple[list[StampedRead], int | None]:
-    """Return the reads an incident keeps, and the time of the first one it leaves out."""
-    kept = sorted(attached, key=lambda stamped: stamped.order)
-    if len(kept) > MAX_READS:
-        first_out_ms = kept[MAX_READS].read.captured_at_ms
-        left_out_from_ms = first_out_ms if left_out_from_ms is None else min(first_out_ms, left_out_from_ms)
-    return kept[:MAX_READS], left_out_from_ms
+def _order(read: Versions[PlateRead]) -> ReadOrder:
+    event = next(iter(read)).event
+    return event.captured_at_ms, event.read_id

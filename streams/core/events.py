@@ -190,7 +190,7 @@ class LinkedIncident(Struct, frozen=True, gc=False):
 
 
 DeadReason = Literal["not_json", "schema", "plate", "placeholder", "unknown_ramp", "future", "late", "limit"]
-Outcome = Literal["used", "duplicate", "superseded", "conflict", "forwarded", "late", "dead"]
+Outcome = Literal["used", "duplicate", "superseded", "conflict", "finalized", "forwarded", "late", "dead"]
 
 
 class InvalidRecord(Exception):

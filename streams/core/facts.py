@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from streams.core.events import Event, Outcome, canonical
 from streams.core.windows import NEVER
 
 E = TypeVar("E", bound=Event)
+
+CONTENTS_MAX: Final = 64
+"""Contents of one shot, read or action (JOIN.md, Limits)."""
+HIT_CONTENTS_MAX: Final = 1_000
+"""Contents of one hit: a listing that is sent each hour with another time has 900 in 38 days."""
+_STAMPS_MAX: Final = 1_000
+"""Stamps of one content."""
 
 
 class Version(Generic[E]):
@@ -30,10 +37,12 @@ class Version(Generic[E]):
         self._canonical: bytes | None = None
 
     def add_stamp(self, stamp_ms: int) -> None:
-        """Add a stamp; stamps are kept sorted and without duplicates."""
+        """Add a stamp; stamps are kept sorted, without duplicates, and bounded in number."""
         at = bisect_left(self.stamps_ms, stamp_ms)
         if at == len(self.stamps_ms) or self.stamps_ms[at] != stamp_ms:
             self.stamps_ms.insert(at, stamp_ms)
+            if len(self.stamps_ms) > _STAMPS_MAX:
+                del self.stamps_ms[-2]
 
     def in_span(self, since_ms: int, until_ms: int) -> bool:
         """Return whether it has a stamp from ``since_ms`` to ``until_ms``, both included."""
@@ -55,54 +64,70 @@ class Version(Generic[E]):
 class Versions(Generic[E]):
     """All contents of one identity."""
 
-    __slots__ = ("_versions", "first_ms")
+    __slots__ = ("_ranked", "first_ms")
 
     def __init__(self) -> None:
-        self._versions: list[Version[E]] = []
+        self._ranked: list[Version[E]] = []
+        """By rank: the fact of any span is the last one that is in it."""
         self.first_ms = -NEVER
         """The smallest stamp of all records."""
 
     def __iter__(self) -> Iterator[Version[E]]:
-        return iter(self._versions)
+        return iter(self._ranked)
+
+    def __len__(self) -> int:
+        return len(self._ranked)
 
     def add(self, event: E, stamp_ms: int, revision: int = 0) -> Outcome:
         """Add a record and return its outcome, given the records added before it.
 
         ``revision`` applies to events that have no revision of their own.
         """
-        revision = getattr(event, "revision", revision)
         self.first_ms = min(self.first_ms, stamp_ms)
-        for version in self._versions:
-            if version.event == event and version.revision == revision and version.rank[1] == canonical(event):
-                version.add_stamp(stamp_ms)
-                return "duplicate"
-        greatest = max((version.revision for version in self._versions), default=-1)
-        self._versions.append(Version(event, revision, stamp_ms))
-        if greatest > revision:
+        version = Version(event, getattr(event, "revision", revision), stamp_ms)
+        if not self._ranked:
+            self._ranked.append(version)
+            return "used"
+        at = bisect_left(self._ranked, version.rank, key=_rank)
+        if at < len(self._ranked) and self._ranked[at].rank == version.rank:
+            self._ranked[at].add_stamp(stamp_ms)
+            return "duplicate"
+        greatest = self._ranked[-1].revision
+        self._ranked.insert(at, version)
+        if greatest > version.revision:
             return "superseded"
-        return "conflict" if greatest == revision else "used"
+        return "conflict" if greatest == version.revision else "used"
+
+    def knows(self, event: E, revision: int = 0) -> bool:
+        """Return whether this content is one of the identity's, so that adding it takes no room."""
+        rank = Version(event, getattr(event, "revision", revision), 0).rank
+        at = bisect_left(self._ranked, rank, key=_rank)
+        return at < len(self._ranked) and self._ranked[at].rank == rank
 
     def fact(self, until_ms: int, since_ms: int = NEVER) -> Version[E] | None:
         """Return the fact of the records stamped ``since_ms`` to ``until_ms``, both included."""
-        in_span = [version for version in self._versions if version.in_span(since_ms, until_ms)]
-        if len(in_span) > 1:
-            return max(in_span, key=lambda version: version.rank)
-        return in_span[0] if in_span else None
+        for version in reversed(self._ranked):
+            if version.in_span(since_ms, until_ms):
+                return version
+        return None
 
     @property
     def last_ms(self) -> int:
         """The greatest stamp of all records."""
-        return max(version.stamps_ms[-1] for version in self._versions)
+        return max(version.stamps_ms[-1] for version in self._ranked)
 
     def forget(self, watermark_ms: int, keep_ms: int) -> bool:
-        """Drop stamps over ``keep_ms`` before the watermark; return whether that is all of them.
+        """Drop stamps and contents over ``keep_ms`` before the watermark.
 
-        While the identity's last stamp is recent enough, every content keeps at least one stamp, so
-        that outcomes stay the same.
+        Returns whether nothing is left. Without it a listing that stands for years and is sent
+        again each day would grow for years.
         """
-        if self.last_ms + keep_ms < watermark_ms:
-            return True
-        for version in self._versions:
-            recent = bisect_left(version.stamps_ms, watermark_ms - keep_ms)
-            version.stamps_ms = version.stamps_ms[recent:] or version.stamps_ms[-1:]
-        return False
+        since_ms = watermark_ms - keep_ms
+        for version in self._ranked:
+            version.stamps_ms = version.stamps_ms[bisect_left(version.stamps_ms, since_ms) :]
+        self._ranked = [version for version in self._ranked if version.stamps_ms]
+        return not self._ranked
+
+
+def _rank(version: Version[Any]) -> tuple[int, bytes]:
+    return version.rank

@@ -128,8 +128,11 @@ class Pipeline:
             return None
         if self._routing is not None and not self._routing.all_at_home(partition, reads.plate_keys):
             return None
+        outcomes = self._engine_of(partition).join_reads(reads)
+        if outcomes is None:
+            return None
         effects = Effects()
-        for outcome, records in self._engine_of(partition).join_reads(reads).items():
+        for outcome, records in outcomes.items():
             effects.count(READS, outcome, records)
         return effects
 

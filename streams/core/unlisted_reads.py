@@ -71,9 +71,19 @@ class CompressedReads:
         self._chunks: deque[_Chunk] = deque()
         self._open = _Chunk()
         self._count = 0
+        self.appended = 0
+        """How many reads were ever added."""
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def bytes_kept(self) -> int:
+        return 64 * self._count
+
+    def search(self, keys):
+        for key in keys:
+            yield list(self.of(key))
 
     def append(self, captured_ms: int, key: str, stamp_ms: int, value: bytes) -> None:
         """Add the record of one read."""
@@ -95,6 +105,7 @@ class CompressedReads:
     def _added(self, count: int, latest_ms: int) -> None:
         chunk = self._open
         self._count += count
+        self.appended += count
         if latest_ms > chunk.latest_ms:
             chunk.latest_ms = latest_ms
         if len(chunk.values) >= CHUNK_READS:

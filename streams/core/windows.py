@@ -60,6 +60,10 @@ class IntervalBuffer(Generic[K, V]):
         self._added += 1
         self._expiry.add(at_ms, key)
 
+    def count(self, key: K) -> int:
+        """Return how many facts a key has."""
+        return len(self._rows.get(key, ()))
+
     def between(self, key: K, from_ms: int, to_ms: int) -> Iterator[V]:
         """Yield the facts of ``key`` in an interval, both ends included, in order of time."""
         rows = self._rows.get(key)
@@ -76,11 +80,13 @@ class IntervalBuffer(Generic[K, V]):
         return key in self._rows
 
     def release(self, before_ms: int) -> list[tuple[K, V]]:
-        """Remove and return the facts that happened before ``before_ms``, earliest first."""
-        released = []
-        for key in self._expiry.due(before_ms):
+        """Remove and return the facts that happened before ``before_ms``, by key."""
+        released: list[tuple[K, V]] = []
+        for key in dict.fromkeys(self._expiry.due(before_ms)):
             rows = self._rows[key]
-            released.append((key, rows.pop(0)[2]))
+            due = bisect_left(rows, before_ms, key=_time)
+            released += [(key, row[2]) for row in rows[:due]]
+            del rows[:due]
             if not rows:
                 del self._rows[key]
         return released

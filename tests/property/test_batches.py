@@ -103,10 +103,10 @@ def test_a_batch_of_reads_joins_as_single_reads_do() -> None:
     assert {"used", "duplicate", "conflict"} <= set(outcomes), "the worlds must hold every kind of outcome"
 
 
-def test_reads_before_the_finalized_time_count_as_duplicates_in_a_batch_too() -> None:
+def test_reads_before_the_finalized_time_count_as_finalized_in_a_batch_too() -> None:
     whole = scenario(0)
     engine = Engine(whole.site, whole.rules, finalized_through_ms=2**52)
-    assert apply_reads(engine, whole.admitted[READS]) == {"duplicate": len(whole.admitted[READS])}
+    assert apply_reads(engine, whole.admitted[READS]) == {"finalized": len(whole.admitted[READS])}
 
 
 @settings(deadline=None, max_examples=30)

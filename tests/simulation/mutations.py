@@ -6,17 +6,20 @@ type to run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 import streams.core.engine as engine_module
+import streams.core.pairs as pairs_module
 from streams.core.engine import Engine
 from streams.core.events import LinkedIncident, PlateRead, ShotAlert, VehicleHit
 from streams.core.facts import Versions
 from streams.core.incidents import MAX_READS, StampedRead
+from streams.core.linking import is_evidence
 from streams.core.memory import Memory
+from streams.core.pairs import Pair
 from streams.core.rules import JoinRules
 from streams.core.windows import NEVER
 from tests.oracle.records import HITS, READS, SHOTS
@@ -104,19 +107,19 @@ def first_reads(patch: Patch) -> type[Worker]:
     occurred_at_ms = 0
     original = Engine._attached
 
-    def attached(self: Engine, shot: Versions[ShotAlert], *others: Any) -> Iterator[StampedRead]:
+    def attached(self: Engine, shot: Versions[ShotAlert], *others: Any) -> StampedRead | None:
         nonlocal occurred_at_ms
         occurred_at_ms = max(shot, key=lambda version: version.rank).event.occurred_at_ms
         return original(self, shot, *others)
 
-    def nearest(reads: Sequence[StampedRead], left_out_from_ms: int | None) -> tuple[list[StampedRead], int | None]:
+    def nearest(self: Pair, reads: Sequence[StampedRead]) -> tuple[list[StampedRead], int | None]:
         near = sorted(reads, key=lambda stamped: (abs(stamped.read.captured_at_ms - occurred_at_ms), stamped.order))
         gone = [stamped.read.captured_at_ms for stamped in near[MAX_READS:]]
-        known = [*gone, *(() if left_out_from_ms is None else (left_out_from_ms,))]
+        known = [*gone, *(() if self._left_out_from_ms is None else (self._left_out_from_ms,))]
         return sorted(near[:MAX_READS], key=lambda stamped: stamped.order), min(known, default=None)
 
     patch.setattr(Engine, "_attached", attached)
-    patch.setattr(engine_module, "_first_reads", nearest)
+    patch.setattr(Pair, "_first", nearest)
     return Worker
 
 
@@ -124,14 +127,16 @@ def facts_at_the_deadline(patch: Patch) -> type[Worker]:
     """Reads are judged by the present facts, not by the facts at their deadline."""
 
     def attached(
-        self: Engine, shot: Versions[ShotAlert], hit: Versions[VehicleHit], reads: Iterable[Versions[PlateRead]]
-    ) -> Iterator[StampedRead]:
-        span = engine_module._Span(shot.first_ms, self._rules)
-        for versions in reads:
-            read = versions.fact(span.freeze_ms)
-            shot_now, hit_now = shot.fact(span.freeze_ms), hit.fact(span.freeze_ms, span.since_ms)
-            if read and shot_now and hit_now and self._links(shot_now, hit_now, read):
-                yield StampedRead(read.event, read.stamp_ms())
+        self: Engine, shot: Versions[ShotAlert], hit: Versions[VehicleHit], reads: Versions[PlateRead]
+    ) -> StampedRead | None:
+        span = pairs_module.Span(shot.first_ms, self._rules)
+        read = reads.fact(span.freeze_ms)
+        shot_now, hit_now = shot.fact(span.freeze_ms), hit.fact(span.freeze_ms, span.since_ms)
+        if not read or not shot_now or not hit_now:
+            return None
+        ramp = self._ramps[read.event.ramp_id]
+        is_attached = is_evidence(shot_now.event, hit_now.event, read.event, ramp, self._rules)
+        return StampedRead(read.event, read.stamp_ms()) if is_attached else None
 
     patch.setattr(Engine, "_attached", attached)
     return Worker
@@ -180,12 +185,12 @@ def hits_horizon(patch: Patch) -> type[Worker]:
 def hits_span(patch: Patch) -> type[Worker]:
     """Records of a hit count however old they are."""
 
-    class Unbounded(engine_module._Span):
+    class Unbounded(pairs_module.Span):
         def __init__(self, first_ms: int, rules: JoinRules) -> None:
             super().__init__(first_ms, rules)
             self.since_ms = NEVER
 
-    patch.setattr(engine_module, "_Span", Unbounded)
+    patch.setattr(engine_module, "Span", Unbounded)
     return Worker
 
 
@@ -223,7 +228,7 @@ def left_out_restored(patch: Patch) -> type[Worker]:
     def without(self: Engine, incident: LinkedIncident) -> None:
         restore(self, incident)
         for pair in self._pairs.values():
-            pair.left_out_from_ms = None
+            pair._left_out_from_ms = None
 
     patch.setattr(Engine, "restore", without)
     return Worker

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.core.engine import Engine, PairKey
+from streams.core.engine import Engine
 from streams.core.events import LinkedIncident
 from streams.core.incidents import same_content
+from streams.core.pairs import PairKey
 from tests.lanes import LANE
 from tests.oracle.records import TOPICS
 from tests.simulation.environment import EVERYTHING, MODES, Environment
@@ -73,13 +74,10 @@ def knowledge(engine: Engine) -> dict[PairKey, LinkedIncident]:
 
 
 def _known(engine: Engine) -> Iterator[tuple[PairKey, LinkedIncident]]:
-    for key, hits in engine._memory.hits.items():
-        for alert_id in engine._memory.shots:
-            for hit_id in hits:
-                facts, pair = engine._facts_of((alert_id, hit_id, key)), engine._pairs.get((alert_id, hit_id, key))
-                if facts is not None and (facts.attached or (pair and pair.published)):
-                    revision = pair.published.revision if pair and pair.published else 0
-                    yield (alert_id, hit_id, key), engine._builder.build(facts, revision)
+    for key, pair in engine._pairs.items():
+        facts = engine._facts_of(key, pair)
+        if facts is not None and (facts.attached or pair.published):
+            yield key, engine._builder.build(facts, pair.published.revision if pair.published else 0)
 
 
 def test_a_rebuilt_engine_knows_what_one_that_never_stopped_knows() -> None:

@@ -202,10 +202,10 @@ def test_a_read_is_released_only_once_the_watermark_is_past_its_deadline():
     assert case.engine.reads_kept == 0
 
 
-def test_a_read_repeated_after_its_release_is_a_duplicate_and_publishes_nothing():
+def test_a_read_repeated_after_its_release_is_finalized_and_publishes_nothing():
     case = linked().advance_past(1 + KEPT)
     read = structs.replace(READ, captured_at_ms=ms(1))
-    assert case.outcome_of(read, READS, 1) == "duplicate"
+    assert case.outcome_of(read, READS, 1) == "finalized"
     assert case.publish() == []
     assert case.engine.reads_kept == 0
 

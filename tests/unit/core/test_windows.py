@@ -84,7 +84,9 @@ def test_a_key_is_removed_once_all_its_items_are_released():
 def test_a_buffer_behaves_like_a_sorted_list(rows, from_ms, to_ms, before_ms):
     made = buffer(*rows)
     released = made.release(before_ms)
-    assert [at for key, at in sorted(rows, key=lambda r: r[1]) if at < before_ms] == [int(f[1:]) for _, f in released]
+    assert [at for key, at in sorted(rows, key=lambda r: r[1]) if at < before_ms] == sorted(
+        int(f[1:]) for _, f in released
+    )
     assert sorted(released) == sorted((key, f"{key}{at}") for key, at in rows if at < before_ms)
     for key in "ab":
         retained = sorted(at for k, at in rows if k == key and at >= before_ms and from_ms <= at <= to_ms)
