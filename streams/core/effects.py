@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 
 from streams.core.counters.events import Tally
 from streams.core.events import InvalidRecord, LinkedIncident, Outcome, Record, ShotAlert
+from streams.core.windows import NEVER
 
 
 def too_large_to_forward() -> InvalidRecord:
@@ -58,9 +59,11 @@ class Effects(Struct):
     """The effects of one or more records, in order.
 
     ``outcomes`` counts the records by topic and outcome. Its sum is the number of records: every
-    record has exactly one outcome.
+    record has exactly one outcome. ``seen_ms`` is the greatest stamp of the records that move the
+    watermark: those that could be used, stamped by the broker.
     """
 
+    seen_ms: int = NEVER
     outcomes: dict[tuple[str, Outcome], int] = msgspec.field(default_factory=dict)
     shots: list[ShotAlert] = msgspec.field(default_factory=list)
     """New contents of shots, for callers that need more than their tallies."""
@@ -74,6 +77,11 @@ class Effects(Struct):
         """Count records of a topic under an outcome."""
         self.outcomes[topic, outcome] = self.outcomes.get((topic, outcome), 0) + records
 
+    def see(self, record: Record) -> None:
+        """Note the stamp of a record that could be used."""
+        if record.moves_watermark and record.stamp_ms > self.seen_ms:
+            self.seen_ms = record.stamp_ms
+
     def reject(self, record: Record, error: InvalidRecord) -> None:
         """Dead-letter a record and count it as dead or late."""
         self.dead_letters.append(DeadLetter(record, error))
@@ -83,6 +91,7 @@ class Effects(Struct):
         """Append the effects of later records."""
         for (topic, outcome), records in other.outcomes.items():
             self.count(topic, outcome, records)
+        self.seen_ms = max(self.seen_ms, other.seen_ms)
         self.shots += other.shots
         self.incidents += other.incidents
         self.dead_letters += other.dead_letters

@@ -212,7 +212,8 @@ class Record(Struct, frozen=True, gc=False):
     """One record of an input topic as stored in the log; ``stamp_ms`` is when it reached its topic.
 
     ``forwarded_from``: where a record was before it was forwarded from the wrong partition, as
-    ``partition:offset``; empty for a record that was not forwarded.
+    ``partition:offset``; empty for a record that was not forwarded. ``moves_watermark``: whether
+    the broker vouches for the stamp. A producer's own stamp may lie in the future.
     """
 
     topic: str
@@ -221,6 +222,7 @@ class Record(Struct, frozen=True, gc=False):
     stamp_ms: int
     value: bytes | None
     forwarded_from: str = ""
+    moves_watermark: bool = True
 
 
 def identity_of(event: Event) -> tuple[str, ...]:

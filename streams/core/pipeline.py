@@ -12,7 +12,8 @@ and releases memory itself, because publishing must come first and may fail.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from streams.core.broadcast_state import BroadcastState
@@ -28,6 +29,7 @@ from streams.core.windows import NEVER
 
 _RELEASE_EVERY_MS: Final = 60_000
 """Of stamps. Releasing later changes no result; at every record it costs more than the join."""
+_RECORDS_A_STEP: Final = 500
 
 
 class Routing(Protocol):
@@ -72,8 +74,15 @@ class Pipeline:
 
     def add(self, partition: int, engine: Engine) -> None:
         """Add the engine of a partition, and apply all known shots and actions to it."""
-        for admitted in self.broadcast.history():
+        for _ in self.adding(partition, engine):
+            pass
+
+    def adding(self, partition: int, engine: Engine) -> Iterator[None]:
+        """Do the work of `add` in steps of milliseconds; no broadcast record may come between."""
+        for n, admitted in enumerate(self.broadcast.history(), 1):
             engine.apply_broadcast(admitted)
+            if n % _RECORDS_A_STEP == 0:
+                yield
         self._engines[partition] = engine
 
     def remove(self, partition: int) -> None:
@@ -101,7 +110,7 @@ class Pipeline:
                 (home,) = self._routing.homes_of((admitted,))
             self._apply(admitted, home, effects, tally)
         if self._engine is not None:
-            self._publish(self._engine, record.stamp_ms, effects)
+            self._publish(self._engine, effects)
         return effects
 
     def apply_all(self, records: Iterable[Record], tally: bool = True) -> Effects:
@@ -118,6 +127,17 @@ class Pipeline:
             self._apply(one, home, effects, tally)
         return effects
 
+    def search_unlisted(self, partition: int, records: Iterable[Record]) -> Iterator[None]:
+        """Find the reads of plates that these hits list, all in one pass; yield between steps.
+
+        To be called before `apply_all` of the same records: it saves a search for each of them.
+        """
+        keys = []
+        for record in records:
+            with suppress(InvalidRecord):
+                keys.append(self._intake.admit(record).plate_key)
+        return self._engine_of(partition).search_unlisted(keys)
+
     def apply_reads(self, partition: int, values: Sequence[bytes | None], stamps_ms: Sequence[int]) -> Effects | None:
         """Apply the reads of a partition as columns: as `apply_all`, at a fraction of the cost.
 
@@ -131,7 +151,7 @@ class Pipeline:
         outcomes = self._engine_of(partition).join_reads(reads)
         if outcomes is None:
             return None
-        effects = Effects()
+        effects = Effects(seen_ms=max(stamps_ms))
         for outcome, records in outcomes.items():
             effects.count(READS, outcome, records)
         return effects
@@ -156,8 +176,9 @@ class Pipeline:
             _reject(record, error, effects)
             return
         effects.count(record.topic, outcome)
+        effects.see(record)
         self._note_time(admitted)
-        if tally and outcome != "duplicate":
+        if tally and outcome not in ("duplicate", "finalized"):
             self._tally(admitted, effects)
 
     def _apply_broadcast(self, admitted: Admitted) -> Outcome:
@@ -175,6 +196,7 @@ class Pipeline:
             return
         effects.forwards.append(Forward(record, home, admitted.plate_key))
         effects.count(record.topic, "forwarded")
+        effects.see(record)
 
     def _note_time(self, admitted: Admitted) -> None:
         at_ms = event_time_ms(admitted.event)
@@ -190,15 +212,18 @@ class Pipeline:
         elif type(event) is VehicleHit:
             effects.tallies.append(tally_of_hit(event, self._site))
 
-    def _publish(self, engine: Engine, stamp_ms: int, effects: Effects) -> None:
+    def _publish(self, engine: Engine, effects: Effects) -> None:
         incidents = engine.changes()
         if incidents:
             effects.incidents = incidents
             effects.tallies += map(tally_of_incident, incidents)
-        self._release(engine, stamp_ms)
+        self._release(engine, effects.seen_ms)
 
     def _release(self, engine: Engine, stamp_ms: int) -> None:
-        """Release memory now and then; records come in the order of their stamps."""
+        """Release memory now and then; records come in the order of their stamps.
+
+        A record that cannot be used releases nothing: its stamp may be as wrong as the rest.
+        """
         if stamp_ms >= self._release_at_ms:
             self._release_at_ms = stamp_ms + _RELEASE_EVERY_MS
             engine.release(stamp_ms)

@@ -92,7 +92,9 @@ def build(
     )
     calibration = load_calibration()
     outputs = Outputs(app, settings, results_digest(site, settings.join, calibration), progress)
-    partitions = AssignedPartitions(site, settings.join, calibration, outputs, broadcast_sources, settings.partitions)
+    partitions = AssignedPartitions(
+        site, settings.join, calibration, outputs, broadcast_sources, settings.partitions, progress.mark
+    )
     names = [settings.prefix + topic for topic in JOINED]
     counters = CounterService(settings, site, outputs.headers)
     use_plain_records(names if settings.plain_records else ())

@@ -26,6 +26,7 @@ from streams.core.windows import NEVER, Watermark
 from streams.worker import metrics
 from streams.worker.fenced_writer import FencedWriter, ProducerFencedError
 from streams.worker.outputs import Outputs
+from streams.worker.pacing import paced
 from streams.worker.partition import Partition, Source
 from streams.worker.records import Batch
 from streams.worker.routing import PlateRouting
@@ -45,11 +46,14 @@ class AssignedPartitions:
         outputs: Outputs,
         broadcast_sources: Iterable[Source],
         partitions: int,
+        mark: Callable[[], None],
     ) -> None:
         """``broadcast_sources``: the partitions of the broadcast topics, inputs of every engine.
 
-        ``partitions``: how many the joined topics have.
+        ``partitions``: how many the joined topics have. ``mark`` is called now and then while long
+        work goes on.
         """
+        self._mark = mark
         self._site = site
         self._calibration = calibration
         self._outputs = outputs
@@ -107,7 +111,7 @@ class AssignedPartitions:
         """Return the partitions that are rebuilt: they take records and publish."""
         return {number for number, partition in self._partitions.items() if partition.is_live}
 
-    def add(
+    async def add(
         self,
         number: int,
         writer: FencedWriter,
@@ -115,7 +119,7 @@ class AssignedPartitions:
         finalized_through_ms: int,
         published: Iterable[Published],
     ) -> Partition:
-        """Add a partition to be rebuilt.
+        """Add a partition to be rebuilt; the lock is held.
 
         It knows the published incidents, shots and actions from now on.
         """
@@ -130,9 +134,10 @@ class AssignedPartitions:
             noted_ends,
             finalized_through_ms,
         )
-        for incident, under_other_digest in published:
+        async for incident, under_other_digest in paced(published, self._mark):
             partition.engine.restore(incident, under_other_digest)
-        self._pipeline.add(number, partition.engine)
+        async for _ in paced(self._pipeline.adding(number, partition.engine), self._mark):
+            pass
         for source, (position, stamp_ms) in self._broadcast_progress.items():
             partition.watermark.seen(source, stamp_ms)
             partition.note_position(source, position)
@@ -166,6 +171,16 @@ class AssignedPartitions:
 
     # ------------------------------------------------------------------ records
 
+    async def search_unlisted(self, batch: Batch) -> None:
+        """Prepare for a batch of hits: find the reads of the plates they list.
+
+        It may take long, and the lock is not held: shots go on meanwhile. No other batch of the
+        partition may be applied before this one.
+        """
+        if batch.partition in self._partitions:
+            async for _ in paced(self._pipeline.search_unlisted(batch.partition, batch.records()), self._mark):
+                pass
+
     def apply(self, batch: Batch) -> Effects:
         """Apply records of one partition of a joined topic, and return their effects.
 
@@ -180,25 +195,24 @@ class AssignedPartitions:
     def _apply(self, batch: Batch, tally: bool) -> Effects:
         partition = self._partitions[batch.partition]
         source = (batch.name, batch.partition)
-        effects, greatest_ms = self._applied(batch, tally)
-        partition.watermark.seen(source, greatest_ms)
+        effects = self._applied(batch, tally)
+        partition.watermark.seen(source, effects.seen_ms)
         partition.note_position(source, batch.rows[-1].offset + 1)
         return effects
 
-    def _applied(self, batch: Batch, tally: bool) -> tuple[Effects, int]:
+    def _applied(self, batch: Batch, tally: bool) -> Effects:
         columns = batch.columns() if batch.name == READS else None
         if columns is not None:
             values, stamps_ms = columns
             effects = self._pipeline.apply_reads(batch.partition, values, stamps_ms)
             if effects is not None:
-                return effects, max(stamps_ms)
-        records = batch.records()
-        return self._pipeline.apply_all(records, tally), max(record.stamp_ms for record in records)
+                return effects
+        return self._pipeline.apply_all(batch.records(), tally)
 
     def apply_broadcast(self, record: Record, tally: bool) -> Effects:
         """Apply a shot or an action to every partition; the lock is held."""
         effects = self._pipeline.apply(record, tally)
-        self._note_broadcast((record.topic, record.partition), record.offset + 1, record.stamp_ms)
+        self._note_broadcast((record.topic, record.partition), record.offset + 1, effects.seen_ms)
         return effects
 
     def _note_broadcast(self, source: Source, position: int, stamp_ms: int) -> None:
@@ -264,7 +278,7 @@ class AssignedPartitions:
     async def _publish(self, partition: Partition) -> int | None:
         """Publish a partition's changes; return its number if its writer is fenced."""
         try:
-            await partition.publish()
+            await partition.publish(self._mark)
         except ProducerFencedError:
             return partition.number
         return None

@@ -18,7 +18,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -29,7 +29,7 @@ from faust.types import TP
 
 from streams.core.effects import Effects
 from streams.core.errors import RampwatchError
-from streams.core.topics import TALLIES
+from streams.core.topics import HITS, TALLIES
 from streams.worker import metrics
 from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.committing_consumer import CommittingConsumer
@@ -43,6 +43,8 @@ from streams.worker.spike_counters import CounterService
 _IDLE_S: Final = 0.05
 """How long to wait when no partition may be read yet."""
 _RETRY_S: Final = 1.0
+_HITS_AT_ONCE: Final = 1_000
+"""Per piece of an import: enough to share a search, few enough for shots to pass between."""
 
 
 class _Ends(NamedTuple):
@@ -230,10 +232,7 @@ class BatchConsumer(CommittingConsumer):
         self._thread.request_rebalance()
 
     async def verify_all_partitions_active(self) -> None:
-        """Do nothing: Faust's check complains of partitions that are not read here on purpose.
-
-        `ProgressMonitor` detects stalls.
-        """
+        """Do nothing: Faust's check complains of partitions that are not read here on purpose."""
 
     # ------------------------------------------------------------------ the drain
 
@@ -269,13 +268,34 @@ class BatchConsumer(CommittingConsumer):
             await self._pass_to_agents(tp, records[tp], epoch)
 
     async def _handle(self, batches: Mapping[TP, Sequence[Any]], active: Set[TP], epoch: int) -> None:
-        """Apply the batches that are still current, and seek back to the start of the others."""
-        async with self.partitions.lock:
-            owned = batches.keys() & self._position.keys()
-            current = owned & active if self._is_current(epoch) else set()
-            for tp in owned - current:
-                self._thread.seek(tp, self._position[tp])
-            await self._apply_batches({tp: batches[tp] for tp in current})
+        """Apply the batches that are still current, and seek back to the start of the others.
+
+        Between pieces the lock is free: a shot waits for one piece, not for a whole import.
+        """
+        for piece in self._pieces(batches):
+            await self._search_unlisted(piece)
+            async with self.partitions.lock:
+                owned = piece.keys() & self._position.keys()
+                current = owned & active if self._is_current(epoch) else set()
+                for tp in owned - current:
+                    self._thread.seek(tp, self._position[tp])
+                await self._apply_batches({tp: piece[tp] for tp in current})
+
+    def _pieces(self, batches: Mapping[TP, Sequence[Any]]) -> Iterator[dict[TP, Sequence[Any]]]:
+        """Split batches: hits by partition and number, reads of all partitions together."""
+        reads = {}
+        for tp, rows in batches.items():
+            if tp.topic == self.prefix + HITS:
+                yield from ({tp: rows[first : first + _HITS_AT_ONCE]} for first in range(0, len(rows), _HITS_AT_ONCE))
+            else:
+                reads[tp] = rows
+        if reads:
+            yield reads
+
+    async def _search_unlisted(self, piece: Mapping[TP, Sequence[Any]]) -> None:
+        for tp, rows in piece.items():
+            if tp.topic == self.prefix + HITS:
+                await self.partitions.search_unlisted(Batch(self.prefix, tp.topic, tp.partition, rows))
 
     def _is_current(self, epoch: int) -> bool:
         """Return whether records fetched in ``epoch`` may be applied now."""

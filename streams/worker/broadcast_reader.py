@@ -26,7 +26,7 @@ from streams.worker.committed_offsets import committed
 from streams.worker.health import ProgressMonitor
 from streams.worker.partition import Source
 from streams.worker.periodic_query import PeriodicQuery
-from streams.worker.records import core_record
+from streams.worker.records import row_record
 
 _POLL_MS: Final = 200
 _COMMITTED_EVERY_S: Final = 60.0
@@ -102,7 +102,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
             self._check_committed()
 
     def _record(self, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
-        return core_record(self._prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
+        return row_record(self._prefix, row.topic, row.partition, row)
 
     def _apply(self, records: Sequence[Record]) -> None:
         for record in records:

@@ -26,7 +26,7 @@ _PUBLISH_S_MAX: Final = 15.0
 """By then the broker has aborted the transaction, and a rebalance must not wait longer."""
 _OPEN_S_MAX: Final = 60.0
 """While the broker has no transaction coordinator yet, aiokafka retries without end or log."""
-_TRANSACTION_RECORDS_MAX: Final = 200
+TRANSACTION_RECORDS_MAX: Final = 200
 """Few enough to be sent well before the timeout, even when all partitions publish at once."""
 _CLOSE_S_MAX: Final = 5.0
 _RECORD_BYTES_MAX: Final = 4 * 2**20
@@ -79,8 +79,8 @@ class FencedWriter:
 
     async def publish(self, records: Sequence[OutboundRecord]) -> None:
         """Publish records in order, in one transaction or several; raises `ProducerFencedError`."""
-        for first in range(0, len(records), _TRANSACTION_RECORDS_MAX):
-            await self._publish_in_time(records[first : first + _TRANSACTION_RECORDS_MAX])
+        for first in range(0, len(records), TRANSACTION_RECORDS_MAX):
+            await self._publish_in_time(records[first : first + TRANSACTION_RECORDS_MAX])
 
     async def _publish_in_time(self, records: Sequence[OutboundRecord]) -> None:
         publishing = asyncio.ensure_future(self._publish(records))

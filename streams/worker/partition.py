@@ -13,14 +13,16 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from streams.core.codec import ENCODER
 from streams.core.engine import Engine
+from streams.core.events import LinkedIncident
 from streams.core.windows import Watermark
 from streams.worker import metrics
-from streams.worker.fenced_writer import FencedWriter, OutboundRecord
+from streams.worker.fenced_writer import TRANSACTION_RECORDS_MAX, FencedWriter, OutboundRecord
+from streams.worker.pacing import paced
 
 Source = tuple[str, int]
 """A topic, without its prefix, and one of its partitions."""
@@ -75,15 +77,27 @@ class Partition:
         for source, position in positions:
             self.note_position(source, position)
 
-    async def publish(self) -> None:
-        """Publish what changed, then release memory; raises `ProducerFencedError`."""
-        changed = self.engine.changes(only_new=self.is_catching_up)
+    async def publish(self, mark: Callable[[], None]) -> None:
+        """Publish what changed, then release memory; raises `ProducerFencedError`.
+
+        ``mark`` is called now and then while the work goes on.
+        """
+        changed: list[LinkedIncident] = []
+        async for incident in paced(self.engine.changing(only_new=self.is_catching_up), mark):
+            if incident is not None:
+                changed.append(incident)
+            if len(changed) == TRANSACTION_RECORDS_MAX:
+                await self._publish(changed)
+                changed = []
         if changed:
-            await self.writer.publish(
-                [OutboundRecord(self._incidents, i.incident_id, ENCODER.encode(i), self.number) for i in changed]
-            )
-            for incident in changed:
-                metrics.INCIDENTS.labels(incident.status).inc()
+            await self._publish(changed)
         if not self.is_catching_up:
             self.engine.release(self.watermark.value_ms)
             self.committable_watermark_ms = max(self.committable_watermark_ms, self.watermark.value_ms)
+
+    async def _publish(self, changed: Sequence[LinkedIncident]) -> None:
+        await self.writer.publish(
+            [OutboundRecord(self._incidents, i.incident_id, ENCODER.encode(i), self.number) for i in changed]
+        )
+        for incident in changed:
+            metrics.INCIDENTS.labels(incident.status).inc()

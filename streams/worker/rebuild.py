@@ -122,7 +122,7 @@ class Rebuild:
             published = await self._read_published(consumer)
         async with self._partitions.lock:
             return [
-                self._partitions.add(
+                await self._partitions.add(
                     number,
                     self._writers.pop(number),
                     self._noted_ends(number),

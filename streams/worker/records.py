@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from msgspec import structs
 
 from streams.core.events import Record
 from streams.core.topics import FORWARDED_HEADER, STAMP_HEADER
@@ -13,6 +15,9 @@ _FORWARDED_FROM = re.compile(rb"\d{1,10}:\d{1,19}")
 """Partition and offset."""
 _STAMP = re.compile(rb"-?\d{1,15}")
 """At most 15 digits, about 30 000 years: published integers are within ±2⁵³."""
+
+LOG_APPEND_TIME: Final = 1
+"""The type of a stamp that the broker set."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -35,20 +40,30 @@ class Batch(NamedTuple):
         """Return the rows as records."""
         name = self.name
         return [
-            core_record(self.prefix, self.topic, self.partition, row.offset, row.timestamp, row.value, row.headers)
-            if row.headers
+            row_record(self.prefix, self.topic, self.partition, row)
+            if row.headers or row.timestamp_type != LOG_APPEND_TIME
             else Record(name, self.partition, row.offset, row.timestamp, row.value)
             for row in self.rows
         ]
 
     def columns(self) -> tuple[list[bytes | None], list[int]] | None:
-        """Return the values and the stamps as columns; None if any row has headers.
+        """Return the values and the stamps as columns; None if any row is out of the ordinary.
 
-        A header may replace the stamp or mark the record as forwarded.
+        A header may replace the stamp or mark the record as forwarded. The type of stamps belongs
+        to the topic, so the ends of the batch tell whether the broker's or a producer's.
         """
+        if not self.rows[0].timestamp_type == self.rows[-1].timestamp_type == LOG_APPEND_TIME:
+            return None
         if any([row.headers for row in self.rows]):  # noqa: C419 - a generator takes twice as long
             return None
         return [row.value for row in self.rows], [row.timestamp for row in self.rows]
+
+
+def row_record(prefix: str, topic: str, partition: int, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
+    """Return a consumer's row as a record of the core."""
+    record = core_record(prefix, topic, partition, row.offset, row.timestamp, row.value, row.headers)
+    is_vouched = row.timestamp_type == LOG_APPEND_TIME and record.stamp_ms <= row.timestamp
+    return record if is_vouched else structs.replace(record, moves_watermark=False)
 
 
 def core_record(
