@@ -213,7 +213,7 @@ class Engine:
         while self._touched.hits:
             yield from self._mark_hit(*self._touched.hits.popitem()[0])
         while self._touched.reads:
-            yield from self._mark_read(*self._touched.reads.popitem()[0])
+            yield from self._mark_read(*self._touched.reads.popitem(last=False)[0])
 
     def _mark_shot(self, alert_id: str) -> Iterator[None]:
         shot = self._memory.shots.get(alert_id)
@@ -244,7 +244,7 @@ class Engine:
 
     def _put_read(self, key: PairKey, order: ReadOrder, read: Versions[PlateRead]) -> None:
         pair = self._pairs.get(key)
-        if self._dirty.get(key) or (pair is not None and pair.ignores(order)):
+        if self._dirty.get(key) or (pair is not None and pair.ignores(order[0])):
             return
         stamped = self._attached(self._memory.shots[key[0]], self._memory.hits[key[2]][key[1]], read)
         if pair is None:

@@ -6,7 +6,7 @@ greater than the time in question: records with an equal stamp may still come.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -287,7 +287,7 @@ class Touched:
     def __init__(self) -> None:
         self.shots: dict[str, None] = {}
         self.hits: dict[HitKey, None] = {}
-        self.reads: dict[ReadKey, None] = {}
+        self.reads: OrderedDict[ReadKey, None] = OrderedDict()
 
     def __bool__(self) -> bool:
         return bool(self.shots or self.hits or self.reads)

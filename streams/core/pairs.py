@@ -42,9 +42,10 @@ class Pair:
         """Whether more reads are attached than an incident keeps."""
         return len(self.finalized) + len(self.open) > MAX_READS
 
-    def ignores(self, order: ReadOrder) -> bool:
-        """Return whether a read of this order cannot change the incident."""
-        return self.is_full and bool(self.open) and order > self.open[-1].order
+    def ignores(self, captured_at_ms: int) -> bool:
+        """Return whether a read captured at this time comes too late to change the incident."""
+        last_ms = self.open[-1].read.captured_at_ms if self.is_full else self._left_out_from_ms
+        return last_ms is not None and captured_at_ms > last_ms
 
     def is_final(self, order: ReadOrder) -> bool:
         """Return whether a read of this order is attached for good."""
@@ -67,7 +68,7 @@ class Pair:
         """
         self.open = []
         for order, stamped in reads:
-            if self.is_full and self.open and order[0] > self.open[-1].order[0]:
+            if self.ignores(order[0]):
                 break
             if stamped is not None:
                 self.put(order, stamped)
