@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from msgspec import structs
 
 from streams.core.plates import plate_key
 from streams.core.topics import HITS, READS, SHOTS
+from streams.core.windows import NEVER
 from streams.kafka.partitioner import partition_of
 from streams.replay.player import Playable
 from streams.settings import Settings
+from streams.worker.committed_offsets import committed
 from tests.drivers.brokers import Broker
 from tests.drivers.replayed import replayed
-from tests.drivers.topics import STAMP_HEADER, headers_of, last_incidents, publish, read_topic, topics_of
+from tests.drivers.topics import STAMP_HEADER, dead_letters, headers_of, last_incidents, publish, read_topic, topics_of
+from tests.drivers.waiting import eventually
 from tests.drivers.workers import await_handled, worker
-from tests.worlds.pairs import EVENING_MS, pair, pair_id
+from tests.worlds.pairs import EVENING_MS, HOUR_MS, pair, pair_id
 
 PLATE = "SIM 505"
 
@@ -67,3 +72,50 @@ def test_a_record_forwarded_before_is_joined_where_it_is(broker: Broker, prefix:
         outcomes = running.outcomes()
         assert list(last_incidents(settings)) == [pair_id("misrouted", PLATE)]
     assert outcomes[READS] == outcomes[HITS] == Counter(used=1)
+
+
+def test_a_read_forwarded_long_after_its_deadline_is_joined(broker: Broker, prefix: str, tmp_path: Path) -> None:
+    """A replay runs faster than time: seconds after a record its watermark can be days later."""
+    *earlier, first = pair("late", EVENING_MS, PLATE)
+    later = structs.replace(pair("later", EVENING_MS + 26 * HOUR_MS, PLATE)[2], topic=READS)
+    with topics_of(broker.address, prefix) as settings, worker(settings, tmp_path) as running:
+        home = partition_of(plate_key(PLATE), settings.partitions)
+        publish(settings, [*earlier, later])
+        await_handled(settings, running)
+        eventually(
+            [running],
+            lambda: watermark_ms(settings, home) > EVENING_MS + 25 * HOUR_MS,
+            "the watermark did not pass the deadline of the first read",
+        )
+        assert last_incidents(settings) == {}
+        publish_at(settings, [first], (home + 1) % settings.partitions)
+        await_handled(settings, running)
+        await_handled(settings, running)  # the forwarded copy as well
+        (incident,) = last_incidents(settings).values()
+        outcomes = running.outcomes()
+        dead = dead_letters(settings)
+    assert [sighting["read_id"] for sighting in incident["sightings"]] == ["R-late"]
+    assert (outcomes[READS], dead) == (Counter(forwarded=1, used=2), [])
+
+
+def test_stamps_later_than_the_brokers_time_swallow_no_honest_read(broker: Broker, prefix: str, tmp_path: Path) -> None:
+    far_ms = 9_000_000_000_000
+    strays = pair("stray", far_ms, PLATE)
+    refused = [structs.replace(record, value=b"{}") for record in strays]
+    with topics_of(broker.address, prefix) as settings, worker(settings, tmp_path) as running:
+        home = partition_of(plate_key(PLATE), settings.partitions)
+        publish(settings, [*strays, *refused])
+        await_handled(settings, running)
+        time.sleep(2.5)  # the ends of the topics are queried every second
+        assert watermark_ms(settings, home) < EVENING_MS
+        publish(settings, pair("honest", EVENING_MS, PLATE))
+        await_handled(settings, running)
+        assert pair_id("honest", PLATE) in last_incidents(settings)
+        assert running.outcomes()[READS] == Counter(used=2, dead=1)
+
+
+def watermark_ms(settings: Settings, number: int) -> int:
+    """The watermark that the group has committed for a partition of the joined topics."""
+    tps = [TopicPartition(settings.prefix + topic, number) for topic in (HITS, READS)]
+    commits = asyncio.run(committed(settings, tps))
+    return max((commit.watermark_ms for commit in commits.values()), default=NEVER)
