@@ -7,6 +7,7 @@ greater than the time in question: records with an equal stamp may still come.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TypeVar
 
 from streams.core.codec import decode
@@ -114,7 +115,7 @@ class Memory:
 
     def _restore_unlisted(self, key: str) -> None:
         """Add the reads of a plate that was not listed when they arrived, and is listed now."""
-        for stamp_ms, value in self.unlisted.of(key):
+        for stamp_ms, value in chain.from_iterable(self.unlisted.search((key,))):
             read = decode(READS, value)
             assert isinstance(read, PlateRead)
             if not self.was_finalized(read.captured_at_ms) and plate_key(read.plate) == key:
