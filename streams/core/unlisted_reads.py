@@ -20,7 +20,8 @@ from zlib import crc32
 import cramjam
 
 CHUNK_READS: Final = 4096
-"""Reads per chunk: enough to compress well, few enough to unpack in a millisecond."""
+"""Reads per chunk: enough to compress well, few enough to unpack in a millisecond and to number in
+two bytes."""
 CHUNK_BYTES: Final = 2**20
 """A chunk whose values have so many bytes is full as well, however few its reads are."""
 SKIPPED_MAX: Final = 32
