@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from streams.core.codec import decode
+from streams.core.events import Event, InvalidRecord
 from streams.core.topics import INPUTS
 from tests.fuzz.mutate import MUTATIONS, Mutator, valid_records
 from tests.fuzz.run import fuzz
@@ -45,3 +49,34 @@ def test_the_command_prints_its_report_as_json() -> None:
     report = json.loads(done.stdout)
     assert (report["records"], report["seed"], report["faults"]) == (2_000, 3, [])
     assert "2,000 of 2,000 records, 100%, 0 s left" in done.stderr
+
+
+def _raises(topic: str, value: bytes | None) -> Event:
+    if value and len(value) % 5 == 0:
+        raise ValueError(len(value))
+    return decode(topic, value)
+
+
+def _changes_its_mind(topic: str, value: bytes | None, calls: Iterator[int] = itertools.count()) -> Event:  # noqa: B008
+    if next(calls) % 50 == 0:
+        raise InvalidRecord("schema", "", "not today")
+    return decode(topic, value)
+
+
+def _is_slow(topic: str, value: bytes | None) -> Event:
+    if value and len(value) % 50 == 0:
+        sum(range(5_000_000))
+    return decode(topic, value)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "fault"), [(_raises, "raised ValueError"), (_changes_its_mind, "verdict"), (_is_slow, "took ")]
+)
+def test_what_a_faulty_decoder_does_is_a_fault(
+    decoder: Callable[..., Event], fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valid_records()  # admitted before the fault
+    monkeypatch.setattr("streams.core.intake.decode", decoder)
+    report = fuzz(SOME, seed=1)
+    assert report.faults
+    assert all(fault in text for text in report.faults)
