@@ -24,6 +24,12 @@ class Lane:
     """Hypothesis examples of each law of convergence."""
     admission_examples: int
     """Hypothesis examples of each law of admission and of batches."""
+    fuzzed_records: int
+    """Mutated records through the intake."""
+    ring_examples: int
+    """Hypothesis examples of histories of the reads of unlisted plates."""
+    ring_reads: int
+    """Reads of unlisted plates in the measurement of searches."""
     counter_examples: int
     """Hypothesis examples of the laws of the counters; the slowest of them take a third of it."""
     contract_seeds: tuple[int, ...]
@@ -44,6 +50,9 @@ QUICK = Lane(
     rebuilt_worlds=90,
     convergence_examples=80,
     admission_examples=400,
+    fuzzed_records=10_000,
+    ring_examples=40,
+    ring_reads=200_000,
     counter_examples=60,
     contract_seeds=(3, 57),
     kill_points=(0.5,),
@@ -57,6 +66,9 @@ SOAK = Lane(
     rebuilt_worlds=3_000,
     convergence_examples=5_000,
     admission_examples=50_000,
+    fuzzed_records=1_000_000,
+    ring_examples=2_000,
+    ring_reads=4_000_000,
     counter_examples=2_000,
     contract_seeds=(3, 57, 101, 202, 303),
     kill_points=(0.2, 0.5, 0.8),

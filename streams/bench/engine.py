@@ -118,6 +118,8 @@ def bytes_per_read(site: Site, rules: JoinRules, number: int) -> float:
 
 
 def _growth_per_read(site: Site, rules: JoinRules, number: int) -> float:
+    import numpy  # noqa: F401 - every worker has it loaded: it is not part of a read's memory
+
     rng = random.Random("memory")
     ramps, intake, engine = list(site.ramps), Intake(site, rules), Engine(site, rules)
     begin_ms, step_ms = 1_780_000_000_000, rules.read_retention_ms // number

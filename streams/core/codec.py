@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final, cast
 
 import msgspec
@@ -16,7 +16,10 @@ _READ_DECODER: Final = msgspec.json.Decoder(PlateRead)
 _DEEPEST: Final = 256
 """Levels of nesting; fixed, because a decoder's own limit depends on its caller's stack."""
 _LONGEST_DETAIL: Final = 200
-_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
+_STEPS: Final = (-1, 1)
+_STEP_OF_BRACKET: Final = bytes.maketrans(b"]}[{", b"\0\0\1\1")
+"""A bracket becomes the index of its step in `_STEPS`: out of a level, or into one."""
+_OTHERS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _ANYTHING: Final = msgspec.json.Decoder()
 ENCODER: Final = msgspec.json.Encoder()
 
@@ -77,17 +80,21 @@ def _invalid(value: bytes, error: msgspec.ValidationError) -> InvalidRecord:
 
 
 def _reject_deep(value: bytes) -> None:
-    """Reject what is nested too deep, by counting brackets outside strings; it need not be JSON."""
+    """Reject what is nested too deep, by counting brackets outside strings; it need not be JSON.
+
+    Each step is one pass over the bytes, whatever they are.
+    """
     if value.count(b"[") + value.count(b"{") <= _DEEPEST:
         return
-    depth = deepest = 0
-    for bracket in _BRACKETS.finditer(value):
-        if bracket[0] in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif bracket[0] in b"]}":
-            depth -= 1
-    if deepest > _DEEPEST:
-        if depth != 0:
-            raise InvalidRecord("not_json", "", "not JSON: its brackets do not match")
-        raise InvalidRecord("schema", "", f"nested more than {_DEEPEST} deep; send one flat JSON object")
+    # Without its escaped backslashes and then its escaped quotes, the text alternates at each quote
+    # between outside and inside a string: outside strings JSON has no backslash. Two quotes with
+    # nothing between them change nothing.
+    marks = value.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _OTHERS).replace(b'""', b"")
+    pieces = marks.split(b'"')
+    brackets = b"".join(pieces[::2]).translate(_STEP_OF_BRACKET)
+    depths = list(accumulate(map(_STEPS.__getitem__, brackets), initial=0))
+    if max(depths) <= _DEEPEST:
+        return
+    if depths[-1] != 0 or len(pieces) % 2 == 0:
+        raise InvalidRecord("not_json", "", "not JSON: its brackets or its quotes do not match")
+    raise InvalidRecord("schema", "", f"nested more than {_DEEPEST} deep; send one flat JSON object")

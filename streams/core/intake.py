@@ -1,7 +1,7 @@
 """Admission: a record becomes the event it holds, or an `InvalidRecord` with the reason.
 
-Admission depends on the record alone, so a record is rejected wherever and whenever it is read. The
-one reason that needs state is ``limit``; the engine and the broadcast state raise it.
+Admission depends on the record alone, so a record is rejected wherever and whenever it is read.
+Only the limits on hits and shots need state; the engine and the broadcast state raise them.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Intake:
         self._site_name = site.name
         self._earliest_ahead_ms = -rules.read_retention_ms
         self._latest_ahead_ms = rules.max_future_skew_ms
+        self._max_bytes = rules.max_record_bytes
         self._placeholders = frozenset(normalise(plate) for plate in rules.placeholder_plates)
         self._placeholder_keys = frozenset(map(confusion_key, self._placeholders))
 
@@ -67,7 +68,15 @@ class Intake:
 
         Raises `InvalidRecord` with the first reason that applies.
         """
-        event = decode(record.topic, record.value)
+        value = record.value
+        if value is not None and len(value) > self._max_bytes:
+            raise InvalidRecord(
+                "limit",
+                "",
+                f"the record has {len(value)} bytes, more than max_record_bytes ({self._max_bytes}); send less, or "
+                "raise the setting if such records are real",
+            )
+        event = decode(record.topic, value)
         key = ""
         # Reads outnumber all other records by thousands to one, so they are checked first.
         if type(event) is PlateRead:

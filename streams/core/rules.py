@@ -56,6 +56,9 @@ class JoinRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_read_bytes_kept: Annotated[
         int, Meta(ge=2**20, le=2**53, description="bytes of reads that a partition keeps")
     ] = 2**30
+    max_record_bytes: Annotated[
+        int, Meta(ge=1_024, le=16 * 2**20, description="greatest size of an input record's value")
+    ] = 65_536
     placeholder_plates: Annotated[
         tuple[str, ...], Meta(description="what cameras send as the plate if they could not read one")
     ] = (

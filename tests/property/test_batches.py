@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import chain
 from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
@@ -123,6 +124,8 @@ def test_compressed_reads_return_what_was_added_in_batches_of_any_size(sizes: li
         added += rows
     assert len(reads) == len(added)
     for wanted in {key for key, _, _ in added}:
-        assert list(reads.of(wanted)) == [(stamp_ms, value) for key, stamp_ms, value in added if key == wanted]
+        assert list(chain.from_iterable(reads.search([wanted]))) == [
+            (stamp_ms, value) for key, stamp_ms, value in added if key == wanted
+        ]
     reads.release(AT_MS + 1)
     assert len(reads) == 0

@@ -56,6 +56,7 @@ def test_the_join_defaults_match_the_contract():
         "max_shots": 100_000,
         "max_reads_per_plate": 2_000,
         "max_read_bytes_kept": 2**30,
+        "max_record_bytes": 65_536,
     }
 
 
@@ -136,6 +137,7 @@ def test_an_unknown_variable_is_reported_with_the_known_ones(name):
         ("RAMPWATCH_JOIN_MIN_CONFIDENCE", "nan", "a number from 0 to 1"),
         ("RAMPWATCH_JOIN_BEFORE_MS", "-1", "a whole number from 0 to 9007199254740992"),
         ("RAMPWATCH_JOIN_BEFORE_MS", "", "a whole number from 0 to 9007199254740992"),
+        ("RAMPWATCH_JOIN_MAX_RECORD_BYTES", "1023", "a whole number from 1024 to 16777216"),
         ("RAMPWATCH_JOIN_MAX_HITS_PER_PLATE", "0", "a whole number from 1 to 9007199254740992"),
         ("RAMPWATCH_COUNTERS_RISE", "1", "a number above 1 and at most 10"),
         ("RAMPWATCH_COUNTERS_GUARD_DAYS", "56", "a whole number from 0 to 55"),

@@ -123,3 +123,23 @@ def test_error_messages_never_contain_a_plate():
         with pytest.raises(InvalidRecord) as rejected:
             admit(READS, fields)
         assert "TEST" not in str(rejected.value)
+
+
+@pytest.mark.parametrize(("topic", "fields"), [(SHOTS, SHOT), (HITS, HIT), (READS, READ), (ACTIONS, ACTION)])
+def test_a_record_may_have_max_record_bytes_and_not_one_more(topic, fields):
+    rules = JoinRules(max_record_bytes=2_000)
+    padding = "x" * (2_000 - len(json.dumps({**fields, "more": ""})))
+    assert admit(topic, {**fields, "more": padding}, rules=rules)
+    assert rejection(topic, {**fields, "more": padding + "x"}, rules=rules) == ("limit", "")
+
+
+def test_the_size_is_checked_before_the_bytes_are_decoded():
+    record = Record(topic=SHOTS, partition=0, offset=0, stamp_ms=AT_MS, value=b"[" * 65_537)
+    remedy = r"65537 bytes, more than max_record_bytes \(65536\); send less, or raise the setting"
+    with pytest.raises(InvalidRecord, match=remedy):
+        Intake(SITE, RULES).admit(record)
+
+
+def test_a_record_over_the_limit_is_left_to_admit_by_the_columns():
+    value = json.dumps({**READ, "more": "x" * 65_536}).encode()
+    assert Intake(SITE, RULES).admit_reads([value], [AT_MS]) is None

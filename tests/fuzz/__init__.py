@@ -1,0 +1,1 @@
+"""Hostile records: shapes of any size, valid records mutated at random, and what admits them."""
