@@ -78,10 +78,12 @@ DESCRIPTIONS: Final = {
     "LinkedIncident.caution": "show it to anyone who acts on the incident",
     "Reason.value": "in the unit given",
     "Tally.event_id": "alert_id, hit_id or incident_id",
-    "Tally.revision": "the event's revision; of one event the highest counts, then the greatest canonical JSON",
+    "Tally.revision": "the event's revision; of one event the highest counts, then as JOIN.md decides",
     "Tally.zone_id": "zone of the site file; city: in none of them, or the place is unknown",
     "Tally.at_ms": "when the shot was fired, or the vehicle reported stolen; for an incident, its shot's time",
     "Tally.counts": "false: dismissed, cancelled or retracted",
+    "Tally.content_digest": "first 32 hexadecimal digits of SHA-256 over the canonical JSON of the shot or hit without "
+    "its plate; empty for an incident, and in tallies that earlier versions wrote",
     "SpikeCounter.zone_id": "zone of the site file; city: everything, including events in no zone",
     "SpikeCounter.as_of_ms": "events before it are counted",
     "SpikeCounter.by_status": "null for hits and incidents, which are not reviewed",

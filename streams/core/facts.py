@@ -1,8 +1,8 @@
 """Facts: which of an identity's records counts, and the outcome of each record.
 
 The fact among the records stamped in a span is the one with the greatest revision; between equal
-revisions, the one whose canonical JSON is greatest (JOIN.md, The fact). It depends on which records
-there are, never on their order. A record's outcome (used, duplicate, superseded, conflict) does
+revisions, `tie_rank` decides (JOIN.md, The fact). It depends on which records there are, never on
+their order. A record's outcome (used, duplicate, superseded, conflict) does
 depend on the records before it in its topic.
 """
 
@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from streams.core.events import Event, Outcome, canonical
+from streams.core.events import Event, Outcome, TieRank, canonical, tie_rank
 from streams.core.windows import NEVER
 
 E = TypeVar("E", bound=Event)
@@ -21,13 +21,13 @@ E = TypeVar("E", bound=Event)
 class Version(Generic[E]):
     """One content of an identity, and all stamps it came with."""
 
-    __slots__ = ("_canonical", "event", "revision", "stamps_ms")
+    __slots__ = ("_tie_rank", "event", "revision", "stamps_ms")
 
     def __init__(self, event: E, revision: int, stamp_ms: int) -> None:
         self.event = event
         self.revision = revision
         self.stamps_ms = [stamp_ms]
-        self._canonical: bytes | None = None
+        self._tie_rank: TieRank | None = None
 
     def add_stamp(self, stamp_ms: int) -> None:
         """Add a stamp; stamps are kept sorted and without duplicates."""
@@ -41,11 +41,11 @@ class Version(Generic[E]):
         return at < len(self.stamps_ms) and self.stamps_ms[at] <= until_ms
 
     @property
-    def rank(self) -> tuple[int, bytes]:
-        """Revision and canonical JSON, computed when needed: the fact has the greatest rank."""
-        if self._canonical is None:
-            self._canonical = canonical(self.event)
-        return self.revision, self._canonical
+    def rank(self) -> tuple[int, TieRank]:
+        """Revision and tie rank, computed when needed: the fact has the greatest rank."""
+        if self._tie_rank is None:
+            self._tie_rank = tie_rank(self.event)
+        return self.revision, self._tie_rank
 
     def stamp_ms(self, since_ms: int = NEVER) -> int:
         """Return the smallest stamp of this content that is not before ``since_ms``."""
@@ -73,7 +73,7 @@ class Versions(Generic[E]):
         revision = getattr(event, "revision", revision)
         self.first_ms = min(self.first_ms, stamp_ms)
         for version in self._versions:
-            if version.event == event and version.revision == revision and version.rank[1] == canonical(event):
+            if version.event == event and version.revision == revision and version.rank[1][2] == canonical(event):
                 version.add_stamp(stamp_ms)
                 return "duplicate"
         greatest = max((version.revision for version in self._versions), default=-1)
