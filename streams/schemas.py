@@ -136,8 +136,8 @@ _RECOVERED_IS_CLEARED: Final[Schema] = {
 }
 _OPEN_WITH_SIGHTINGS: Final[Schema] = {
     "if": {"properties": {"status": {"const": "open"}}},
-    "then": {"properties": {"sightings": {"minItems": 1}}},
-    "else": {"properties": {"sightings": {"maxItems": 0}}},
+    "then": {"properties": {"sightings": {"type": "array", "minItems": 1}}},
+    "else": {"properties": {"sightings": {"type": "array", "maxItems": 0}}},
 }
 _CONDITIONS: Final[dict[str, Schema]] = {
     "VehicleHit": _RECOVERED_IS_CLEARED,
