@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -209,11 +210,16 @@ class InvalidRecord(Exception):
         return "late" if self.reason == "late" else "dead"
 
 
+Headers = Sequence[tuple[str, bytes | None]]
+"""Names and values of a record's headers, in order; a name may occur several times."""
+
+
 class Record(Struct, frozen=True, gc=False):
     """One record of an input topic as stored in the log; ``stamp_ms`` is when it reached its topic.
 
     ``forwarded_from``: where a record was before it was forwarded from the wrong partition, as
-    ``partition:offset``; empty for a record that was not forwarded.
+    ``partition:offset``; empty for a record that was not forwarded. ``key`` and ``headers`` are the
+    producer's, kept so that a dead letter can be sent again as it was; nothing is decided by them.
     """
 
     topic: str
@@ -222,6 +228,8 @@ class Record(Struct, frozen=True, gc=False):
     stamp_ms: int
     value: bytes | None
     forwarded_from: str = ""
+    key: bytes | None = None
+    headers: Headers = ()
 
 
 def identity_of(event: Event) -> tuple[str, ...]:

@@ -102,7 +102,9 @@ class BroadcastReader(Service):  # type: ignore[misc]
             self._check_committed()
 
     def _record(self, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
-        return core_record(self._prefix, row.topic, row.partition, row.offset, row.timestamp, row.value, row.headers)
+        return core_record(
+            self._prefix, row.topic, row.partition, row.offset, row.timestamp, row.key, row.value, row.headers
+        )
 
     def _apply(self, records: Sequence[Record]) -> None:
         for record in records:

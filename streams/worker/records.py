@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from streams.core.events import Record
+from streams.core.events import Headers, Record
 from streams.core.topics import FORWARDED_HEADER, STAMP_HEADER
 
 _FORWARDED_FROM = re.compile(rb"\d{1,10}:\d{1,19}")
@@ -14,11 +14,9 @@ _FORWARDED_FROM = re.compile(rb"\d{1,10}:\d{1,19}")
 _STAMP = re.compile(rb"-?\d{1,15}")
 """At most 15 digits, about 30 000 years: published integers are within ±2⁵³."""
 
-Headers = Iterable[tuple[str, bytes | None]]
-
 
 class Batch(NamedTuple):
-    """Rows of one partition in order, at least one, with offset, timestamp, value and headers."""
+    """Rows of one partition in order, at least one: offset, timestamp, key, value and headers."""
 
     prefix: str
     topic: str
@@ -35,9 +33,11 @@ class Batch(NamedTuple):
         """Return the rows as records."""
         name = self.name
         return [
-            core_record(self.prefix, self.topic, self.partition, row.offset, row.timestamp, row.value, row.headers)
+            core_record(
+                self.prefix, self.topic, self.partition, row.offset, row.timestamp, row.key, row.value, row.headers
+            )
             if row.headers
-            else Record(name, self.partition, row.offset, row.timestamp, row.value)
+            else Record(name, self.partition, row.offset, row.timestamp, row.value, "", row.key)
             for row in self.rows
         ]
 
@@ -52,7 +52,14 @@ class Batch(NamedTuple):
 
 
 def core_record(
-    prefix: str, topic: str, partition: int, offset: int, timestamp_ms: int, value: bytes | None, headers: Headers
+    prefix: str,
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
 ) -> Record:
     """Return a row as a record of the core.
 
@@ -66,4 +73,4 @@ def core_record(
             stamp_ms = int(text)
         elif name == FORWARDED_HEADER and text is not None and _FORWARDED_FROM.fullmatch(text):
             forwarded_from = text.decode()
-    return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value, forwarded_from)
+    return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value, forwarded_from, key, headers)
