@@ -173,10 +173,11 @@ def plate_key(plate: str) -> str:
 
 def known_region(region: str | None) -> str | None:
     """`US-` and two letters, or None if the region cannot be compared."""
-    text = (region or "").strip().upper()
-    if re.fullmatch("[A-Z]{2}", text):
-        return f"US-{text}"
-    return text if re.fullmatch("US-[A-Z]{2}", text) else None
+    text = (region or "").strip()
+    if not text.isascii():  # upper case would make two letters of ß, and S of ſ
+        return None
+    text = text.upper().removeprefix("US-")
+    return f"US-{text}" if re.fullmatch("[A-Z]{2}", text) else None
 
 
 # --- records and facts ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
@@ -165,6 +166,12 @@ def test_plate_keys_merge_characters_that_cameras_confuse() -> None:
 )
 def test_regions_are_normalised(region: str | None, known: str | None) -> None:
     assert known_region(region) == known
+
+
+def test_the_oracle_knows_the_regions_of_the_contracts_vectors() -> None:
+    vectors = json.loads((ROOT / "schemas" / "plate-keys.json").read_text("utf-8"))["regions"]
+    assert len(vectors) > 20
+    assert [v for v in vectors if known_region(v["region"]) != v["canonical"]] == []
 
 
 @pytest.mark.parametrize(
