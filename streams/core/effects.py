@@ -23,7 +23,10 @@ _HEADER_BYTES_MAX: Final = 32 * 1024
 
 def too_large_to_forward() -> InvalidRecord:
     """Return the error of a misrouted record that cannot be forwarded."""
-    detail = "is on the wrong partition and too large to forward; key records by their plate key"
+    detail = (
+        "is on the wrong partition and too large to forward; key records by their plate key, with Kafka's default "
+        "partitioner (murmur2)"
+    )
     return InvalidRecord("limit", "", detail)
 
 
