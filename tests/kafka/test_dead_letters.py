@@ -71,18 +71,19 @@ def test_a_forwarded_record_keeps_its_headers(broker: Broker, prefix: str, tmp_p
     plate = "SIM 505"
     with topics_of(broker.address, prefix) as settings, worker(settings, tmp_path) as running:
         home = partition_of(plate_key(plate), settings.partitions)
-        stamp = ("rampwatch-stamp-ms", str(EVENING_MS).encode())
+        elsewhere = (home + 1) % settings.partitions
+        records = [record for record in pair("misrouted", EVENING_MS, plate) if record.topic in (HITS, READS)]
+        stamps = [str(record.stamp_ms).encode() for record in records]
         sent: list[Sent] = [
-            (record.topic, (home + 1) % settings.partitions, b"wrong", record.value, [*TRACE, stamp])
-            for record in pair("misrouted", EVENING_MS, plate)
-            if record.topic in (HITS, READS)
+            (record.topic, elsewhere, b"wrong", record.value, [*TRACE, ("rampwatch-stamp-ms", stamp)])
+            for record, stamp in zip(records, stamps, strict=True)
         ]
         send(settings, sent)
         await_handled(settings, running)
         await_handled(settings, running)  # the forwarded copies as well
         copies = [row for topic in (HITS, READS) for row in read_topic(settings, topic) if row.partition == home]
     assert len(copies) == len(sent)
+    assert [dict(row.headers)["rampwatch-stamp-ms"] for row in copies] == stamps
     for row in copies:
         assert [header for header in row.headers if not header[0].startswith("rampwatch-")] == TRACE
         assert row.key == plate_key(plate).encode()
-        assert dict(row.headers)["rampwatch-stamp-ms"] == stamp[1]
