@@ -9,7 +9,7 @@ import sys
 from cyclopts import App
 
 import streams
-from streams.cli import bench, counters, demo, replay, score, worker
+from streams.cli import bench, counters, demo, examples, replay, score, worker
 from streams.cli.options import screen
 from streams.core.errors import RampwatchError
 
@@ -26,6 +26,7 @@ for command in (
     demo.demo,
     replay.replay,
     replay.generate,
+    examples.examples,
     counters.counters,
     counters.scan,
     counters.false_alarms,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec import structs
 
-from streams.core.events import Record
+from streams.core.events import Headers, Record
 from streams.core.topics import FORWARDED_HEADER, STAMP_HEADER
 
 _FORWARDED_FROM = re.compile(rb"\d{1,10}:\d{1,19}")
@@ -19,11 +19,9 @@ _STAMP = re.compile(rb"-?\d{1,15}")
 LOG_APPEND_TIME: Final = 1
 """The type of a stamp that the broker set."""
 
-Headers = Iterable[tuple[str, bytes | None]]
-
 
 class Batch(NamedTuple):
-    """Rows of one partition in order, at least one, with offset, timestamp, value and headers."""
+    """Rows of one partition in order, at least one: offset, timestamp, key, value and headers."""
 
     prefix: str
     topic: str
@@ -42,7 +40,7 @@ class Batch(NamedTuple):
         return [
             row_record(self.prefix, self.topic, self.partition, row)
             if row.headers or row.timestamp_type != LOG_APPEND_TIME
-            else Record(name, self.partition, row.offset, row.timestamp, row.value)
+            else Record(name, self.partition, row.offset, row.timestamp, row.value, "", row.key)
             for row in self.rows
         ]
 
@@ -61,13 +59,20 @@ class Batch(NamedTuple):
 
 def row_record(prefix: str, topic: str, partition: int, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
     """Return a consumer's row as a record of the core."""
-    record = core_record(prefix, topic, partition, row.offset, row.timestamp, row.value, row.headers)
+    record = core_record(prefix, topic, partition, row.offset, row.timestamp, row.key, row.value, row.headers)
     is_vouched = row.timestamp_type == LOG_APPEND_TIME and record.stamp_ms <= row.timestamp
     return record if is_vouched else structs.replace(record, moves_watermark=False)
 
 
 def core_record(
-    prefix: str, topic: str, partition: int, offset: int, timestamp_ms: int, value: bytes | None, headers: Headers
+    prefix: str,
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
 ) -> Record:
     """Return a row as a record of the core.
 
@@ -81,4 +86,4 @@ def core_record(
             stamp_ms = int(text)
         elif name == FORWARDED_HEADER and text is not None and _FORWARDED_FROM.fullmatch(text):
             forwarded_from = text.decode()
-    return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value, forwarded_from)
+    return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value, forwarded_from, key, headers)

@@ -17,6 +17,7 @@ COMMANDS = [
     "demo",
     "replay",
     "generate",
+    "examples",
     "bench",
     "calibrate",
     "evaluate",

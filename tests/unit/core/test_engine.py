@@ -350,11 +350,11 @@ def test_the_first_fifty_actions_are_kept():
     assert [action.action_id for action in case.incident.review] == [f"{n:02}" for n in range(50)]
 
 
-def test_of_two_versions_of_an_action_the_greater_counts():
+def test_of_two_versions_of_an_action_the_one_that_does_not_dismiss_counts():
     case = linked()
-    for stamp, note in ((3, "a"), (4, "b"), (5, "a")):
-        case.action(stamp, note=note, at_ms=AT_MS)
-    assert [(action.note, action.stamp_ms) for action in case.incident.review] == [("b", ms(4))]
+    for stamp, kind in ((3, "dismiss"), (4, "acknowledge"), (5, "dismiss")):
+        case.action(stamp, kind=kind, at_ms=AT_MS)
+    assert [(action.kind, action.stamp_ms) for action in case.incident.review] == [("acknowledge", ms(4))]
 
 
 def test_an_actions_stamp_is_the_smallest_that_counts_even_after_a_release():
