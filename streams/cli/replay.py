@@ -39,6 +39,7 @@ def replay(
     from streams.replay.compare import differences
     from streams.replay.run import CounterOptions
     from streams.replay.run import replay as run_replay
+    from streams.resources.calibration import load_calibration
 
     if expect is not None and expect.resolve() == out.resolve():
         raise RampwatchError(f"--expect {expect}: same folder as --out; name the outcomes of another replay")
@@ -56,7 +57,10 @@ def replay(
         def report(done: int) -> None:
             progress.update(task, description=f"{done:,} of {len(records):,} records")
 
-        outcomes = run_replay(records, site, settings.join, out, settings.partitions, report, counter_options)
+        calibration = load_calibration(settings.calibration)
+        outcomes = run_replay(
+            records, site, settings.join, out, settings.partitions, report, counter_options, calibration
+        )
     if json:
         print(msgspec.json.encode(outcomes).decode())
     else:

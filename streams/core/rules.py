@@ -50,6 +50,14 @@ class JoinRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = _MINUTE
     max_hits_per_plate: Annotated[int, Meta(ge=1, le=2**53, description="greatest number of hits per plate key")] = 32
     max_shots: Annotated[int, Meta(ge=1, le=2**53, description="greatest number of unfrozen shots")] = 100_000
+    max_read_bytes_kept: Annotated[
+        int,
+        Meta(
+            ge=2**20,
+            le=2**53,
+            description="bytes of reads that a partition keeps; beyond it reads are dead letters",
+        ),
+    ] = 2**30
     placeholder_plates: Annotated[
         tuple[str, ...], Meta(description="what cameras send as the plate if they could not read one")
     ] = (

@@ -26,7 +26,7 @@ TRAINING = range(FIRST_SEED, FIRST_SEED + CHECK_SEEDS)
 HELD_OUT = range(FIRST_HELD_OUT, FIRST_HELD_OUT + 4)
 
 
-def quiet(_: str) -> None:
+def quiet(_: str, __: float) -> None:
     """Discard progress messages."""
 
 
