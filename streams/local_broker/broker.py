@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from streams.local_broker.guard import GuardedProcess
-from streams.local_broker.jars import BrokerUnavailable, broker_resource, java, kafka_jars
+from streams.local_broker.jars import CHECK_EVERY_S, BrokerUnavailable, broker_resource, java, kafka_jars
 
 __all__ = ["BrokerOptions", "BrokerUnavailable", "LocalBroker", "run_broker"]
 
@@ -216,7 +216,8 @@ class LocalBroker:
         ]
         # Skip the optimising compiler: for a second of work it doubles the time.
         process = self._java(classpath, "-XX:TieredStopAtLevel=1", *tool)
-        process.ended.wait()
+        while not process.ended.wait(CHECK_EVERY_S):
+            self._check_cancelled()
         if process.exit_code != 0:
             raise self._ended_early(process, "could not format its data folder")
         process.close(keep_folder=True)
@@ -238,7 +239,7 @@ class LocalBroker:
         report_at_s = REPORT_EVERY_S
         while (ready_id := _cluster_id_at(self.port)) is None:
             self._check_cancelled()
-            if process.ended.wait(0.05):
+            if process.ended.wait(CHECK_EVERY_S / 2):
                 raise self._ended_early(process, "exited before it was ready")
             waited_s = time.monotonic() - began_s
             if waited_s > START_S_MAX:
