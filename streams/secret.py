@@ -14,7 +14,6 @@ _SECRET_NAME: Final = re.compile(r"pass|secret|token|credential|key|sasl|ssl|sec
 _SHORTEST_FOUND: Final = 4
 """A shorter password is hidden only where it is the whole text: it may be part of any word."""
 _HIDDEN: Final = "(not shown)"
-_SHOWN_CHARACTERS: Final = 80
 
 
 class Secret:
@@ -73,9 +72,9 @@ def contains_secret(text: str, secrets: Iterable[str]) -> bool:
     return any(text == secret or hide_secrets(text, [secret]) != text for secret in secrets)
 
 
-def shortened(text: str) -> str:
-    """Return at most the first 80 characters of a text, printable."""
-    return printable(text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
+def shortened(text: str, characters_max: int = 80) -> str:
+    """Return the beginning of a text, printable."""
+    return printable(text if len(text) <= characters_max else text[: characters_max - 1] + "…")
 
 
 def printable(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +15,7 @@ from streams.console.screen import Report
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration, score
 from streams.core.site import Site
-from streams.resources.calibration import Fitted
+from streams.resources.calibration import Fitted, digest
 
 RULES: Final = JoinRules()
 FIRST_SEED: Final = 1
@@ -72,11 +71,6 @@ def fit_weeks(weeks: Sequence[LabelledWeek]) -> Calibration:
     return structs.replace(
         fitted, high_from=threshold(ranking, HIGH_PRECISION), medium_from=threshold(ranking, MEDIUM_PRECISION)
     )
-
-
-def digest(calibration: Calibration) -> str:
-    """Return 16 hexadecimal digits that identify the numbers of a calibration."""
-    return hashlib.sha256(msgspec.json.encode(calibration, order="sorted")).hexdigest()[:16]
 
 
 def rescore(example: Example, calibration: Calibration) -> float:

@@ -9,13 +9,13 @@ from typing import Final, TypeVar
 
 from msgspec import Struct, structs
 
-from streams.calibrate.calibrate import digest
 from streams.calibrate.examples import ANYWHERE, Example, LabelledWeek, label_week, simulate_week
 from streams.calibrate.measure import Quality, Ranked, average_precision, quality
 from streams.console.screen import Report
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
 from streams.core.site import Site
+from streams.resources.calibration import digest
 from streams.simulate.city import City
 
 JOIN: Final = JoinRules()

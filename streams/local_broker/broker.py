@@ -193,9 +193,11 @@ class LocalBroker:
         settings = template.substitute(ports)
         additions = string.Template(self._options.settings).substitute(ports)
         try:
-            self.data.mkdir(parents=True, exist_ok=True)
+            _make_private(self.data)
+            for file in (self.log, self.data / "server.properties"):
+                file.touch()
+                file.chmod(0o600)
             (self.data / "server.properties").write_text(f"{settings}\n{additions}", encoding="utf-8")
-            self.log.touch()
         except OSError as error:
             raise BrokerUnavailable(
                 f"{self.data}: cannot be used as the data folder ({error.strerror}); name another"
@@ -283,6 +285,25 @@ def run_broker(port: int | None, data: Path | None, report: Callable[[str], None
         report("Kafka stopped")
     finally:
         signal.signal(signal.SIGTERM, previous_handler)
+
+
+def _make_private(folder: Path) -> None:
+    """Create a folder that only this user can read: topics and logs contain plates.
+
+    Raises `BrokerUnavailable` for an existing folder that others can read or enter. Its mode is not
+    changed, because it may be one that others need, such as /tmp.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+        folder.chmod(0o700)  # whatever the umask is
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        if os.name == "posix" and folder.stat().st_mode & 0o077:
+            raise BrokerUnavailable(
+                f"{folder}: others can read or enter this data folder, and topics contain plates; name a new folder, "
+                f"or run chmod 700 on it if it is Kafka's alone"
+            ) from None
 
 
 def _stored_cluster_id(meta: Path) -> str:

@@ -6,6 +6,7 @@ names another, fitted to another site or other history.
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -79,3 +80,8 @@ def load_calibration(path: str = "") -> Calibration:
     if path:
         return read_calibration(Path(path), "the file that the setting calibration names").calibration
     return read_calibration(shipped_path()).calibration
+
+
+def digest(calibration: Calibration) -> str:
+    """Return 16 hexadecimal digits that identify the numbers of a calibration."""
+    return hashlib.sha256(msgspec.json.encode(calibration, order="sorted")).hexdigest()[:16]

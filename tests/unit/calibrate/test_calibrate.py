@@ -7,7 +7,7 @@ import random
 import pytest
 from msgspec import structs
 
-from streams.calibrate.calibrate import CHECK_SEEDS, FIRST_HELD_OUT, FIRST_SEED, as_json, calibrate, digest, threshold
+from streams.calibrate.calibrate import CHECK_SEEDS, FIRST_HELD_OUT, FIRST_SEED, as_json, calibrate, threshold
 from streams.calibrate.evaluate import Evaluation, evaluate
 from streams.calibrate.examples import ANYWHERE, label_week, simulate_week
 from streams.calibrate.logistic import probability, regress, solve
@@ -16,7 +16,7 @@ from streams.calibrate.table import BEGIN, END, markdown, write_tables
 from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
 from streams.core.site import Site
-from streams.resources.calibration import FILE, Fitted, load_calibration, read_calibration
+from streams.resources.calibration import FILE, Fitted, digest, load_calibration, read_calibration
 from streams.resources.paths import resource_path
 from streams.resources.sites import load_site
 from streams.simulate.city import City
