@@ -20,8 +20,9 @@ from streams.secret import contains_secret, may_hold_secret, shortened
 from streams.setting_values import text_of
 
 PREFIX: Final = "RAMPWATCH_"
-_CONFIG_BYTES_MAX: Final = 65_536
-"""Far more than all settings need. The parser takes a second at worst for a file of this size."""
+_PATH_CHARACTERS_MAX: Final = 300
+_CONFIG_BYTES_MAX: Final = 32_768
+"""Far more than all settings need. The parser takes some seconds at worst for so much."""
 
 Tables = Mapping[str, type[Struct]]
 """The types of the tables by name; the settings that are in no table have the name ``""``."""
@@ -54,16 +55,17 @@ class Given(Struct, frozen=True):
 
 def given_in_file(file: Path | None, tables: Tables) -> Iterator[Given]:
     """Yield the values in a TOML file, if one is named; raises `SettingsError`."""
-    for key, value in (_read_toml(file) if file else {}).items():
+    shown = shortened(str(file), _PATH_CHARACTERS_MAX)
+    for key, value in (_read_toml(file, shown) if file else {}).items():
         if key not in tables or not key:
-            yield _given_by_key(file, "", key, value, tables)
+            yield _given_by_key(shown, "", key, value, tables)
         elif isinstance(value, dict):
-            yield from (_given_by_key(file, key, name, value[name], tables) for name in value)
+            yield from (_given_by_key(shown, key, name, value[name], tables) for name in value)
         else:
-            raise SettingsError(f"{file}: [{key}] must be a table; write its keys below a line [{key}]")
+            raise SettingsError(f"{shown}: [{key}] must be a table; write its keys below a line [{key}]")
 
 
-def _given_by_key(file: Path | None, table: str, name: str, value: object, tables: Tables) -> Given:
+def _given_by_key(file: str, table: str, name: str, value: object, tables: Tables) -> Given:
     key = f"{table}.{name}" if table else name
     if key not in _names(tables):
         raise SettingsError(f"{file}: {_unknown(key, _names(tables), 'remove it')}")
@@ -103,13 +105,13 @@ def _unknown(name: str, names: Collection[str], remedy: str) -> str:
     return f"{shown}: no such setting; {remedy}, or use one of {', '.join(sorted(names))}"
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def _read_toml(file: Path, shown: str) -> dict[str, Any]:
     try:
         return tomllib.loads(read_bytes(file, _CONFIG_BYTES_MAX).decode("utf-8"))
     except FileError as error:
-        raise SettingsError(f"{file}: cannot be read ({error}); name an existing TOML file") from None
+        raise SettingsError(f"{shown}: cannot be read ({error}); name an existing TOML file") from None
     except RecursionError:
-        raise SettingsError(f"{file}: not valid TOML (nested too deep); settings need one level") from None
+        raise SettingsError(f"{shown}: not valid TOML (nested too deep); settings need one level") from None
     except ValueError as error:  # also text that is not UTF-8, and numbers of thousands of digits
         reason = shortened(str(error).partition("; use sys.")[0])
-        raise SettingsError(f"{file}: not valid TOML ({reason}); correct that line") from None
+        raise SettingsError(f"{shown}: not valid TOML ({reason}); correct that line") from None

@@ -28,7 +28,6 @@ from streams.given_settings import (
     SettingsError,
     given_in_environment,
     given_in_file,
-    variable_of,
 )
 from streams.resources.files import FileError, read_bytes
 from streams.secret import Secret
@@ -184,12 +183,13 @@ def read_settings(
     given = [*given_in_file(file, _TABLES), *given_in_environment(environment, _TABLES)]
     given += [Given(f"--{name}", "", name, text, True) for name, text in (options or {}).items()]
     of_secrets = [one for one in given if one.name.removesuffix("_file") in _SECRETS]
-    secrets = {str(one.value) for one in of_secrets if one.name in _SECRETS}
+    secrets = {one.value for one in of_secrets if one.name in _SECRETS and isinstance(one.value, str)}
     values: dict[str, dict[str, Any]] = {table: {} for table in _TABLES}
     for one in of_secrets:
         values[""][one.name] = _converted(one, secrets)
+    origins = {one.name: one.origin for one in of_secrets}
     for name in _SECRETS:
-        _read_secret_file(values[""], name)
+        _read_secret_file(values[""], name, origins)
         secrets.add(values[""].get(name, Secret()).reveal())
     for one in given:
         if one not in of_secrets:
@@ -246,16 +246,16 @@ def _prefix_of(table: str) -> str:
 # ---------------------------------------------------------------------- secrets
 
 
-def _read_secret_file(values: dict[str, Any], name: str) -> None:
+def _read_secret_file(values: dict[str, Any], name: str, origins: Mapping[str, str]) -> None:
     """Set a secret to the content of its file, if one is named, without the trailing line end."""
     path = values.get(f"{name}_file")
     if not path:
         return
-    variable, file = variable_of(f"{name}_file"), Path(path)
+    origin, file = origins[f"{name}_file"], Path(path)
     if values.get(name):
         raise SettingsError(f"{name} and {name}_file are both set; unset one of them")
     # Where there is no such file, the text may be the password itself.
-    shown = f"{variable}={path}" if os.path.lexists(file) else variable
+    shown = f"{origin}={path}" if os.path.lexists(file) else origin
     try:
         text = _secret_in(file)
     except FileError as error:

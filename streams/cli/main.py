@@ -50,7 +50,7 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         try:
-            app(print_error=False, exit_on_error=False)
+            app(sys.argv[1:], print_error=False, exit_on_error=False)
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:

@@ -58,12 +58,13 @@ def read_calibration(path: Path, name: str = "this calibration") -> Fitted:
     remedy = "write one with rampwatch calibrate --out FILE, or use the shipped one by unsetting calibration"
     if path == shipped_path():
         remedy = "reinstall rampwatch, or write one with rampwatch calibrate --out FILE"
+    shown = shortened(str(path), 300)
     try:
         return msgspec.json.decode(read_bytes(path, _BYTES_MAX), type=Fitted)
     except FileError as error:
-        raise CalibrationError(f"{path}: {name} cannot be read ({error}); {remedy}") from None
+        raise CalibrationError(f"{shown}: {name} cannot be read ({error}); {remedy}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CalibrationError(f"{path}: {name} cannot be used ({shortened(str(error))}); {remedy}") from None
+        raise CalibrationError(f"{shown}: {name} cannot be used ({shortened(str(error))}); {remedy}") from None
 
 
 def shipped_path() -> Path:
