@@ -57,10 +57,8 @@ def replay(
         def report(done: int) -> None:
             progress.update(task, description=f"{done:,} of {len(records):,} records")
 
-        calibration = load_calibration(settings.calibration)
-        outcomes = run_replay(
-            records, site, settings.join, out, settings.partitions, report, counter_options, calibration
-        )
+        rules, scores = settings.join, load_calibration(settings.calibration)
+        outcomes = run_replay(records, site, rules, out, settings.partitions, report, counter_options, scores)
     if json:
         print(msgspec.json.encode(outcomes).decode())
     else:

@@ -54,6 +54,7 @@ def test_the_join_defaults_match_the_contract():
         "stamp_slack_ms": minute,
         "max_hits_per_plate": 32,
         "max_shots": 100_000,
+        "max_read_bytes_kept": 2**30,
     }
 
 
