@@ -51,7 +51,7 @@ def counters(
 
     settings = settings_of(config, site)
     used_site = site_of(settings)
-    as_of_ms = None if as_of is None else moment_ms(as_of, used_site.time_zone)
+    as_of_ms = None if as_of is None else moment_ms(as_of, used_site.time_zone, "--as-of")
     with activity(screen, "counting"):
         tallies = read_tallies(source, used_site, settings.join, settings.partitions)
         engine = count_tallies(tallies, used_site, settings.counters, as_of_ms)
@@ -108,7 +108,7 @@ def scan(
         tallies = read_tallies(source, used_site, settings.join, settings.partitions)
         if not tallies.shots:
             raise RampwatchError(f"{source}: has no located shots; name an archive of inputs, not of outcomes")
-        as_of_ms = tallies.as_of_ms if as_of is None else moment_ms(as_of, used_site.time_zone)
+        as_of_ms = tallies.as_of_ms if as_of is None else moment_ms(as_of, used_site.time_zone, "--as-of")
         found = clusters(tallies.shots, used_site, as_of_ms, plan, report)
     if json:
         for cluster in found:

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensErro
 
 import streams
 from streams.cli import bench, check, counters, demo, replay, score, worker
-from streams.cli.options import screen
+from streams.cli.options import passwords, screen
 from streams.core.errors import RampwatchError
 from streams.given_settings import PREFIX
 from streams.secret import hide_secrets, printable, secrets_in, shortened
@@ -72,7 +72,7 @@ def main() -> None:
 def _fail(message: str) -> NoReturn:
     """Print a message without the passwords that are known, and exit with code 2."""
     secrets = secrets_in({name: text for name, text in os.environ.items() if name.startswith(PREFIX)})
-    lines = [printable(line) for line in hide_secrets(message, secrets).split("\n")]
+    lines = [printable(line) for line in hide_secrets(message, secrets | passwords).split("\n")]
     screen.print("rampwatch: " + "\n".join(lines), style="red")
     sys.exit(2)
 

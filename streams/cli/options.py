@@ -20,6 +20,9 @@ from streams.settings import Settings, read_settings
 screen = text_console(stderr=True, soft_wrap=True)
 """Prints messages to standard error; standard output carries only results."""
 
+passwords: set[str] = set()
+"""Those of the settings read so far, so that no message of this process shows one."""
+
 Config = Annotated[
     Path | None, Parameter(name="--config", help="TOML file of settings; RAMPWATCH_ environment variables override it")
 ]
@@ -65,7 +68,9 @@ def positive(_: object, value: float | None) -> None:
 def settings_of(config: Path | None, site: str | None = None, prefix: str | None = None) -> Settings:
     """Return the settings of this process; command-line options override them."""
     options = {name: text for name, text in (("site", site), ("prefix", prefix)) if text is not None}
-    return read_settings(os.environ, config, options)
+    settings = read_settings(os.environ, config, options)
+    passwords.update({settings.sasl_password.reveal(), settings.ssl_key_password.reveal()} - {""})
+    return settings
 
 
 def site_of(settings: Settings) -> Site:

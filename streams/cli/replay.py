@@ -47,7 +47,7 @@ def replay(
     site = site_of(settings)
     for warning in warnings(settings):
         screen.print(warning, style="yellow", markup=False)
-    as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, site.time_zone)
+    as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, site.time_zone, "--counters-as-of")
     counter_options = CounterOptions(settings.counters, as_of_ms)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streams.cli.main import main
 from streams.core.counters.rules import CounterRules
 from streams.core.rules import JoinRules
 from streams.given_settings import variable_of
 from streams.resources.calibration import FILE
 from streams.resources.paths import resource_path
 from streams.settings import Settings
+from tests.drivers.command import started
+from tests.drivers.in_process import Run, assert_one_sentence
 
 TABLES: dict[str, type[Any]] = {"": Settings, "join": JoinRules, "counters": CounterRules}
 NAMES = [
@@ -26,40 +25,6 @@ NAMES = [
     for field in kind.__struct_fields__
     if field not in TABLES
 ]
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process; returns exit code, output and errors."""
-    for name in ("COLUMNS", "TERM", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run_with(*arguments: str, **variables: str) -> tuple[int, str, str]:
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["rampwatch", *arguments])
-            for name, text in variables.items():
-                patch.setenv(name, text)
-            try:
-                main()
-                code: Any = 0
-            except SystemExit as ended:
-                code = ended.code or 0
-        captured = capsys.readouterr()
-        return int(code), captured.out, captured.err
-
-    return run_with
-
-
-def assert_one_sentence(errors: str, *names: str) -> None:
-    assert errors.count("\n") == 1, errors[:2_000]
-    assert len(errors) < 5_000, "it echoes everything"
-    assert errors.startswith("rampwatch: ")
-    assert any(name in errors for name in names), errors[:2_000]
-    assert "Traceback" not in errors
-    assert all(character.isprintable() for character in errors.rstrip("\n")), ascii(errors)
-
 
 # --- the environment
 
@@ -265,3 +230,68 @@ def test_a_hostile_value_in_a_calibration_is_refused_in_one_sentence(place: str,
             continue
         assert code == 2
         assert_one_sentence(errors, "the file that the setting calibration names")
+
+
+# --- brokers
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "host:22x",
+        "a:b:c",
+        "host:99999",
+        "host:0",
+        "host:-1",
+        "host:",
+        ":9092",
+        "a,,b",
+        ",",
+        "a, b",
+        " a",
+        "bücher:9092",
+        "a..b:9092",
+        "-a:1",
+        "x" * 64 + ":1",
+        "PLAINTEXT://host:9092",
+        "user:word@host:9092",
+        "[::1",
+        "[::1]9092",
+        "[::1]:x",
+        "[1.2.3.4]:1",
+        "::1:zz",
+        "999.1.1.1:9092",
+        "1.2:9092",
+        "host:٩٠٩٢",
+        "@@",
+        "host:9092/path",
+    ],
+)
+def test_an_address_that_no_client_can_use_is_refused(broker: str, run: Run) -> None:
+    code, _, errors = run("check", RAMPWATCH_BROKER=broker)
+    assert code == 2
+    assert_one_sentence(errors, "RAMPWATCH_BROKER")
+    assert "expected host:port" in errors
+    assert "word" not in errors
+
+
+@pytest.mark.parametrize(
+    "broker",
+    ["host:9092", "host", "a:1,b:65535", "[::1]:9092", "::1", "127.0.0.1:9092", "kafka_1:9092", "a.b.example.:9092"],
+)
+def test_an_address_that_clients_can_use_is_accepted(broker: str, run: Run) -> None:
+    code, _, errors = run("check", RAMPWATCH_BROKER=broker)
+    assert (code, errors) == (0, "")
+
+
+# --- output
+
+
+def test_a_full_disk_under_the_output_is_reported_in_one_sentence() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with Path("/dev/full").open("wb") as full, started("check", "--json", stdout=full) as process:
+        assert process.stderr is not None
+        errors = process.stderr.read()
+    assert process.returncode == 2
+    assert_one_sentence(errors, "the output cannot be written (No space left on device)")
