@@ -53,9 +53,11 @@ def demo(
     deadline_s = None if for_s is None else time.monotonic() + min(for_s, _FOR_S_MAX)
     from streams.demo import TOO_EARLY, DemoPlan
     from streams.demo import demo as play
+    from streams.resources.calibration import load_calibration
     from streams.simulate.scenarios import default_scenario
 
     settings = settings_of(config, site_name)
+    load_calibration(settings.calibration)  # fail before a Kafka is started, not after
     plan = DemoPlan(deadline_s=deadline_s, speed=speed, broker=broker, json=json)
     try:
         with activity(screen, "preparing the scenario"), _ended_at(deadline_s):
