@@ -11,7 +11,7 @@ ratio is at least as great. The scan needs shots only, no population.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from streams.analysis.sources import LocatedShot
+from streams.console.screen import Report
 from streams.core.counters.calendar import LocalDays
 from streams.core.errors import RampwatchError
 from streams.core.geo import distance_m
@@ -56,9 +57,7 @@ class Cluster(Struct, frozen=True):
     zone_ids: list[str]
 
 
-def clusters(
-    shots: Sequence[LocatedShot], site: Site, as_of_ms: int, plan: ScanPlan, progress: Callable[[str], None]
-) -> list[Cluster]:
+def clusters(shots: Sequence[LocatedShot], site: Site, as_of_ms: int, plan: ScanPlan, report: Report) -> list[Cluster]:
     """Return the strongest clusters that share no shot, in that order. Raises `RampwatchError`."""
     local = LocalDays(site.time_zone)
     today = local.day_of(as_of_ms - 1)
@@ -73,7 +72,7 @@ def clusters(
     ages = np.array([age for age, _ in scanned])
     circles = _Circles([shot for _, shot in scanned], plan.radius_m)
     strongest = circles.strongest(ages, plan.cluster_days)
-    permuted = _permuted(circles, ages, plan, progress)
+    permuted = _permuted(circles, ages, plan, report)
     found: list[Cluster] = []
     taken = np.zeros(len(ages), dtype=bool)
     for ratio, centre, size, length in strongest:
@@ -104,14 +103,14 @@ def clusters(
     return found
 
 
-def _permuted(circles: _Circles, ages: NDArray[Any], plan: ScanPlan, progress: Callable[[str], None]) -> NDArray[Any]:
+def _permuted(circles: _Circles, ages: NDArray[Any], plan: ScanPlan, report: Report) -> NDArray[Any]:
     """The log-likelihood ratio of the strongest cylinder of each permutation."""
     generator = np.random.default_rng(plan.seed)
     strongest = np.zeros(plan.permutations)
     for n in range(plan.permutations):
         strongest[n] = circles.greatest_ratios(generator.permutation(ages), plan.cluster_days).max()
         if n % 50 == 0:
-            progress(f"permuted {n:,} of {plan.permutations:,} times")
+            report(f"permuted {n:,} of {plan.permutations:,} times", n / plan.permutations)
     return strongest
 
 

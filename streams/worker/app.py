@@ -90,7 +90,7 @@ def build(
         key_serializer="raw",
         autodiscover=False,
     )
-    calibration = load_calibration()
+    calibration = load_calibration(settings.calibration)
     outputs = Outputs(app, settings, results_digest(site, settings.join, calibration), progress)
     partitions = AssignedPartitions(
         site, settings.join, calibration, outputs, broadcast_sources, settings.partitions, progress.mark

@@ -74,7 +74,7 @@ def test_a_worker_runs_as_the_readme_says(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_week_of_real_shots_runs_as_the_readme_says(broker: Broker, tmp_path: Path) -> None:
-    command, fast = "demo --site kansas-city --for 20", ["--speed", "1000000"]
+    command, fast = "demo --site kansas-city --for 60", ["--speed", "1000000"]
     with readme_command(command, tmp_path, 0, *fast, RAMPWATCH_BROKER=broker.address) as demo:
         about = line_beginning(demo, "64 real gunshots from kansas-city-week.csv")
         assert "are simulated" in about
