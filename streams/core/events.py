@@ -189,7 +189,9 @@ class LinkedIncident(Struct, frozen=True, gc=False):
     caution: str
 
 
-DeadReason = Literal["not_json", "schema", "plate", "placeholder", "unknown_ramp", "future", "late", "limit"]
+DeadReason = Literal[
+    "unreadable", "not_json", "schema", "plate", "placeholder", "unknown_ramp", "future", "late", "limit"
+]
 Outcome = Literal["used", "duplicate", "superseded", "conflict", "forwarded", "late", "dead"]
 
 
@@ -213,6 +215,9 @@ class Record(Struct, frozen=True, gc=False):
 
     ``forwarded_from``: where a record was before it was forwarded from the wrong partition, as
     ``partition:offset``; empty for a record that was not forwarded.
+
+    ``unreadable``: why the record's value could not be read from the log; empty if it was read.
+    ``value`` is then what was found in its place, and ``stands_for`` how many records are in it.
     """
 
     topic: str
@@ -221,6 +226,8 @@ class Record(Struct, frozen=True, gc=False):
     stamp_ms: int
     value: bytes | None
     forwarded_from: str = ""
+    unreadable: str = ""
+    stands_for: int = 1
 
 
 def identity_of(event: Event) -> tuple[str, ...]:

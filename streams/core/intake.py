@@ -67,6 +67,8 @@ class Intake:
 
         Raises `InvalidRecord` with the first reason that applies.
         """
+        if record.unreadable:
+            raise InvalidRecord("unreadable", "", record.unreadable)
         event = decode(record.topic, record.value)
         key = ""
         # Reads outnumber all other records by thousands to one, so they are checked first.

@@ -17,6 +17,24 @@ _STAMP = re.compile(rb"-?\d{1,15}")
 Headers = Iterable[tuple[str, bytes | None]]
 
 
+class Unreadable(str):
+    """The name of the header of a row that could not be read; the header's value is the reason.
+
+    Rows keep it through aiokafka and Faust. No producer can send it: names from the topic are plain
+    strings.
+    """
+
+    records: int
+    """How many records the row stands for: all of a batch may be in one row."""
+
+    @classmethod
+    def of(cls, records: int) -> Unreadable:
+        """Return the name for a row that stands for so many records."""
+        name = cls("unreadable")
+        name.records = records
+        return name
+
+
 class Batch(NamedTuple):
     """Rows of one partition in order, at least one, with offset, timestamp, value and headers."""
 
@@ -62,6 +80,17 @@ def core_record(
     """
     stamp_ms, forwarded_from = timestamp_ms, ""
     for name, text in headers:
+        if type(name) is Unreadable:
+            reason = (text or b"").decode()
+            return Record(
+                topic.removeprefix(prefix),
+                partition,
+                offset,
+                stamp_ms,
+                value,
+                unreadable=reason,
+                stands_for=name.records,
+            )
         if name == STAMP_HEADER and prefix and text is not None and _STAMP.fullmatch(text):
             stamp_ms = int(text)
         elif name == FORWARDED_HEADER and text is not None and _FORWARDED_FROM.fullmatch(text):
