@@ -76,19 +76,19 @@ def core_record(
 
     On prefixed topics the first stamp, in a header, replaces the broker's ``timestamp_ms``. On
     other topics that header is ignored, because producers must not choose their stamps. Malformed
-    headers are ignored.
+    headers are ignored. On prefixed topics the first stamp of an unreadable record is not known: it
+    is -1, because the broker's may be years ahead of the others.
     """
     stamp_ms, forwarded_from = timestamp_ms, ""
     for name, text in headers:
         if type(name) is Unreadable:
-            reason = (text or b"").decode()
             return Record(
                 topic.removeprefix(prefix),
                 partition,
                 offset,
-                stamp_ms,
+                -1 if prefix else timestamp_ms,
                 value,
-                unreadable=reason,
+                unreadable=(text or b"").decode(),
                 stands_for=name.records,
             )
         if name == STAMP_HEADER and prefix and text is not None and _STAMP.fullmatch(text):
