@@ -18,10 +18,10 @@ from aiokafka.record.legacy_records import LegacyRecordBatch
 from streams.worker.decompress import UnreadableBatchError, decompress
 from streams.worker.records import Unreadable
 
-RECORDS_MAX: Final = 2**17
+RECORDS_MAX: Final = 2**16
 """Of one batch. The objects made of a record of a few bytes take a hundred times as many."""
-HEADERS_MAX: Final = 1_000
-"""Of one record, for the same reason."""
+HEADERS_MAX: Final = 64
+"""Of one record, for the same reason: a header of two bytes becomes objects of 64."""
 _CHECKED_FROM_BYTES: Final = 2**20
 _LARGE_RECORD_BYTES: Final = 2**17
 """A larger record may have so many headers that they must be counted before they are read."""
