@@ -137,7 +137,7 @@ class Effects(Struct):
     def reject(self, record: Record, error: InvalidRecord) -> None:
         """Dead-letter a record and count it as dead or late."""
         self.dead_letters.append(DeadLetter(record, error))
-        self.count(record.topic, error.outcome)
+        self.count(record.topic, error.outcome, record.stands_for)
 
     def add(self, other: Effects) -> None:
         """Append the effects of later records."""

@@ -191,7 +191,9 @@ class LinkedIncident(Struct, frozen=True, gc=False):
     caution: str
 
 
-DeadReason = Literal["not_json", "schema", "plate", "placeholder", "unknown_ramp", "future", "late", "limit"]
+DeadReason = Literal[
+    "unreadable", "not_json", "schema", "plate", "placeholder", "unknown_ramp", "future", "late", "limit"
+]
 Outcome = Literal["used", "duplicate", "superseded", "conflict", "finalized", "forwarded", "late", "dead"]
 
 
@@ -222,6 +224,9 @@ class Record(Struct, frozen=True, gc=False):
     producer's, kept so that a dead letter can be sent again as it was; nothing is decided by them.
     ``moves_watermark``: whether the broker vouches for the stamp. A producer's own stamp may lie in
     the future.
+
+    ``unreadable``: why the record's value could not be read from the log; empty if it was read.
+    ``value`` is then what was found in its place, and ``stands_for`` how many records are in it.
     """
 
     topic: str
@@ -233,6 +238,8 @@ class Record(Struct, frozen=True, gc=False):
     key: bytes | None = None
     headers: Headers = ()
     moves_watermark: bool = True
+    unreadable: str = ""
+    stands_for: int = 1
 
 
 def identity_of(event: Event) -> tuple[str, ...]:

@@ -78,6 +78,8 @@ class Intake:
 
         Raises `InvalidRecord` with the first reason that applies.
         """
+        if record.unreadable:
+            raise InvalidRecord("unreadable", "", record.unreadable)
         value = record.value
         if value is not None and len(value) > self._max_bytes:
             raise InvalidRecord(

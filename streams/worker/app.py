@@ -26,7 +26,7 @@ from streams.kafka.connection import ACCESS_ERRORS, RESPONSE_S_MAX, access_error
 from streams.resources.calibration import load_calibration
 from streams.settings import Settings, warnings
 from streams.worker.agents import declare_agents
-from streams.worker.aiokafka_patch import use_plain_records
+from streams.worker.aiokafka_patch import tolerate_unreadable_records, use_plain_records
 from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.batch_consumer import batch_transport
 from streams.worker.broadcast_reader import BroadcastReader
@@ -97,6 +97,7 @@ def build(
     )
     names = [settings.prefix + topic for topic in JOINED]
     counters = CounterService(settings, site, outputs.headers)
+    tolerate_unreadable_records()
     use_plain_records(names if settings.plain_records else ())
     recovery = Recovery(settings, partitions, outputs.headers, progress)
     # Set before the first agent is declared, because declaring one creates the transport.

@@ -20,6 +20,24 @@ LOG_APPEND_TIME: Final = 1
 """The type of a stamp that the broker set."""
 
 
+class Unreadable(str):
+    """The name of the header of a row that could not be read; the header's value is the reason.
+
+    Rows keep it through aiokafka and Faust. No producer can send it: names from the topic are plain
+    strings.
+    """
+
+    records: int
+    """How many records the row stands for: all of a batch may be in one row."""
+
+    @classmethod
+    def of(cls, records: int) -> Unreadable:
+        """Return the name for a row that stands for so many records."""
+        name = cls("unreadable")
+        name.records = records
+        return name
+
+
 class Batch(NamedTuple):
     """Rows of one partition in order, at least one: offset, timestamp, key, value and headers."""
 
@@ -78,10 +96,21 @@ def core_record(
 
     On prefixed topics the first stamp, in a header, replaces the broker's ``timestamp_ms``. On
     other topics that header is ignored, because producers must not choose their stamps. Malformed
-    headers are ignored.
+    headers are ignored. On prefixed topics the first stamp of an unreadable record is not known: it
+    is -1, because the broker's may be years ahead of the others.
     """
     stamp_ms, forwarded_from = timestamp_ms, ""
     for name, text in headers:
+        if type(name) is Unreadable:
+            return Record(
+                topic.removeprefix(prefix),
+                partition,
+                offset,
+                -1 if prefix else timestamp_ms,
+                value,
+                unreadable=(text or b"").decode(),
+                stands_for=name.records,
+            )
         if name == STAMP_HEADER and prefix and text is not None and _STAMP.fullmatch(text):
             stamp_ms = int(text)
         elif name == FORWARDED_HEADER and text is not None and _FORWARDED_FROM.fullmatch(text):

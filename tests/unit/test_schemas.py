@@ -266,5 +266,6 @@ def test_every_topic_has_good_and_bad_examples(topic):
     assert any(entry["topic"] == topic for entry in BAD)
 
 
-def test_every_reason_that_needs_no_state_has_a_bad_example():
-    assert {entry["reason"] for entry in BAD} == set(get_args(DeadReason)) - {"limit"}
+def test_every_reason_of_a_value_has_a_bad_example():
+    """``limit`` needs state, and a record that is unreadable has no value."""
+    assert {entry["reason"] for entry in BAD} == set(get_args(DeadReason)) - {"limit", "unreadable"}
