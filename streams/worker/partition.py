@@ -83,7 +83,7 @@ class Partition:
                 [OutboundRecord(self._incidents, i.incident_id, ENCODER.encode(i), self.number) for i in changed]
             )
             for incident in changed:
-                metrics.INCIDENTS.labels(incident.status).inc()
+                metrics.INCIDENTS.labels(incident.status, incident.strength).inc()
         if not self.is_catching_up:
             self.engine.release(self.watermark.value_ms)
             self.committable_watermark_ms = max(self.committable_watermark_ms, self.watermark.value_ms)
