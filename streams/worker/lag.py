@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -41,6 +42,8 @@ class Lag:
         """The next record to join of every assigned partition; None while it is unknown."""
         self._bounds: Mapping[Source, Bounds] = {}
         self._has_assignment = False
+        self.has_unknown_bounds = asyncio.Event()
+        """Set by each assignment, so that its lag is known at once."""
 
     @property
     def sources(self) -> set[Source]:
@@ -53,6 +56,7 @@ class Lag:
         before, self._positions = self._positions, {}
         for source in ((topic, number) for number in numbers for topic in JOINED):
             self._positions[source] = before.get(source) if source[1] in retained else None
+        self.has_unknown_bounds.set()
         self._report()
 
     def note_position(self, source: Source, position: int | None) -> None:
@@ -79,7 +83,7 @@ class Lag:
 
 
 async def watch_bounds(settings: Settings, lag: Lag) -> None:
-    """Query the bounds of the assigned partitions once a second, until cancelled.
+    """Query the bounds of the assigned partitions, once a second and when they change.
 
     It has a client of its own, so that a rebuild, a rebalance or a slow commit cannot delay it.
     """
@@ -87,8 +91,10 @@ async def watch_bounds(settings: Settings, lag: Lag) -> None:
         try:
             async with AIOKafkaConsumer(**connection(settings), enable_auto_commit=False) as consumer:
                 while True:
+                    lag.has_unknown_bounds.clear()
                     lag.note_bounds(await asyncio.wait_for(_bounds(consumer, settings, lag), _RESPONSE_S_MAX))
-                    await asyncio.sleep(QUERY_EVERY_S)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(lag.has_unknown_bounds.wait(), QUERY_EVERY_S)
         except Exception as error:  # whatever a client raises while the broker is away
             lag.note_bounds({})
             log.warning("the ends of the joined topics are unknown (%s); retrying", type(error).__name__)

@@ -1,4 +1,4 @@
-"""The lag counts what is not joined, also of partitions being rebuilt, and says when it is unknown."""
+"""The lag counts what is not joined, in partitions being rebuilt too, and can be unknown."""
 
 from __future__ import annotations
 
