@@ -7,7 +7,6 @@ takeover begins. What is not known is NaN, never 0.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -23,8 +22,6 @@ from streams.worker.partition import Source
 from streams.worker.periodic_query import QUERY_EVERY_S
 
 _RESPONSE_S_MAX: Final = 5.0
-
-log = logging.getLogger("rampwatch.worker")
 
 
 class Bounds(NamedTuple):
@@ -95,9 +92,8 @@ async def watch_bounds(settings: Settings, lag: Lag) -> None:
                     lag.note_bounds(await asyncio.wait_for(_bounds(consumer, settings, lag), _RESPONSE_S_MAX))
                     with suppress(TimeoutError):
                         await asyncio.wait_for(lag.has_unknown_bounds.wait(), QUERY_EVERY_S)
-        except Exception as error:  # whatever a client raises while the broker is away
+        except Exception:  # whatever a client raises while the broker is away; `readiness` tells
             lag.note_bounds({})
-            log.warning("the ends of the joined topics are unknown (%s); retrying", type(error).__name__)
         await asyncio.sleep(QUERY_EVERY_S)
 
 

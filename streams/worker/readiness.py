@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -42,6 +42,8 @@ class Readiness:
         self._topics = [settings.prefix + topic.name for topic in TOPICS]
         self._topic_problems: Sequence[str] = ()
         self._answered_s = time.monotonic()
+        self._is_silent = False
+        """Whether the last query was not answered: this is logged once."""
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -71,12 +73,23 @@ class Readiness:
             try:
                 async with _client(self._settings) as client:
                     while True:
-                        self._topic_problems = list(filter(None, map(_problem, await _described(client, self._topics))))
-                        self._answered_s = time.monotonic()
+                        self._note_topics(await _described(client, self._topics))
                         await asyncio.sleep(_EVERY_S)
             except Exception as error:  # whatever a client raises while the broker is away
-                log.warning("no broker describes the topics (%s); retrying", type(error).__name__)
+                if not self._is_silent:
+                    log.warning("no broker describes the topics (%s); retrying", type(error).__name__)
+                self._is_silent = True
             await asyncio.sleep(_EVERY_S)
+
+    def _note_topics(self, described: Iterable[Mapping[str, Any]]) -> None:
+        problems = list(filter(None, map(_problem, described)))
+        for problem in problems:
+            if problem not in self._topic_problems:
+                log.error("not ready: %s", problem)
+        if self._is_silent or (self._topic_problems and not problems):
+            log.info("a broker describes the topics again; %d have problems", len(problems))
+        self._topic_problems = problems
+        self._answered_s, self._is_silent = time.monotonic(), False
 
 
 @asynccontextmanager
