@@ -82,7 +82,7 @@ class Readiness:
             await asyncio.sleep(_EVERY_S)
 
     def _note_topics(self, described: Iterable[Mapping[str, Any]]) -> None:
-        problems = list(filter(None, map(_problem, described)))
+        problems = list(filter(None, map(topic_problem, described)))
         for problem in problems:
             if problem not in self._topic_problems:
                 log.error("not ready: %s", problem)
@@ -119,8 +119,11 @@ async def _described(client: Any, topics: Sequence[str]) -> Sequence[Mapping[str
     raise KafkaConnectionError("no broker answers")
 
 
-def _problem(topic: Mapping[str, Any]) -> str:
-    """Return a sentence for what is wrong with a topic; empty if nothing is."""
+def topic_problem(topic: Mapping[str, Any]) -> str:
+    """Return a sentence for what is wrong with a topic; empty if nothing is.
+
+    ``topic``: as a broker describes it.
+    """
     error = for_code(topic["error_code"])
     if error is UnknownTopicOrPartitionError:
         return f"{topic['topic']}: does not exist; create it with rampwatch topics create"
