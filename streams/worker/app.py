@@ -31,9 +31,11 @@ from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.batch_consumer import batch_transport
 from streams.worker.broadcast_reader import BroadcastReader
 from streams.worker.credentials import credentials
-from streams.worker.health import HealthPages, ProgressMonitor, serve
+from streams.worker.health import HealthPages, ProgressMonitor
 from streams.worker.outputs import DEAD_LETTER_BYTES_MAX, Outputs
+from streams.worker.page_server import serve
 from streams.worker.partition import Source
+from streams.worker.readiness import Readiness
 from streams.worker.rebuild import Recovery
 from streams.worker.spike_counters import CounterService
 
@@ -143,7 +145,9 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
         app, partitions = build(settings, site, await topics.broadcast_sources(settings), data, progress)
         _start_watchdog(progress)
         if settings.metrics_port:
-            _serve(settings, HealthPages(progress, lambda: partitions.is_ready))
+            readiness = Readiness(settings, partitions)
+            _serve(settings, HealthPages(progress, readiness.reasons))
+            readiness.start()
         error = await _work(app, settings, partitions, progress, ready)
         is_stalled = progress.is_stalled
         _exit_hard_after(_GRACE_S)

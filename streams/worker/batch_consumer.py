@@ -30,7 +30,6 @@ from faust.types import TP
 from streams.core.effects import Effects
 from streams.core.errors import RampwatchError
 from streams.core.topics import HITS, TALLIES
-from streams.worker import metrics
 from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.committing_consumer import CommittingConsumer
 from streams.worker.fenced_writer import ProducerFencedError
@@ -172,6 +171,8 @@ class BatchConsumer(CommittingConsumer):
 
     async def _take_over_once(self, new: set[TP]) -> None:
         commits = await self.recovery.committed([TopicPartition(tp.topic, tp.partition) for tp in new])
+        for tp in new:
+            self._note_lag_from(tp, commits[tp].offset if tp in commits else 0)
         broadcast = {tp for tp in new if tp.topic not in self.batch_topics}
         async with self.partitions.lock:
             self._resume_at({tp: commits[tp].offset if tp in commits else 0 for tp in broadcast})
@@ -189,6 +190,7 @@ class BatchConsumer(CommittingConsumer):
         """Read these partitions from these positions on; the lock is held."""
         self._position.update(positions)
         for tp, offset in positions.items():
+            self._note_lag_from(tp, offset)
             self._committed_offset[tp] = offset or None
             self._thread.seek(tp, offset)
 
@@ -353,7 +355,6 @@ class BatchConsumer(CommittingConsumer):
         async with self.partitions.lock:
             if response.epoch != self._epoch:
                 return
-            self._report_lag(positions, response.ends)
             at_end = {tp for tp in self._position.keys() & positions.keys() if positions[tp] >= response.ends[tp]}
             for tp in at_end:
                 source = (tp.topic.removeprefix(self.prefix), tp.partition)
@@ -362,10 +363,8 @@ class BatchConsumer(CommittingConsumer):
             if self._assigned <= self._position.keys() and at_end == positions.keys():
                 self.progress.mark()  # there is nothing to commit
 
-    def _report_lag(self, positions: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
-        for topic in self.batch_topics:
-            lag = sum(max(0, ends[tp] - position) for tp, position in positions.items() if tp.topic == topic)
-            metrics.LAG.labels(topic.removeprefix(self.prefix)).set(lag)
+    def _note_lag_from(self, tp: TP, offset: int) -> None:
+        self.partitions.lag.note_position((tp.topic.removeprefix(self.prefix), tp.partition), offset)
 
 
 def batch_transport(

@@ -100,4 +100,4 @@ class Partition:
             [OutboundRecord(self._incidents, i.incident_id, ENCODER.encode(i), self.number) for i in changed]
         )
         for incident in changed:
-            metrics.INCIDENTS.labels(incident.status).inc()
+            metrics.INCIDENTS.labels(incident.status, incident.strength).inc()

@@ -76,7 +76,6 @@ class CounterService:
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
-            metrics.clear_counters()
 
     async def _run(self) -> None:
         while True:
@@ -125,6 +124,7 @@ class _CounterLeader:
                 self._has_input = self._has_input or bool(batches)
                 await self._tick(writer)
         finally:
+            metrics.clear_counters()  # old counts would pass for current ones
             await consumer.stop()
             await writer.close()
 

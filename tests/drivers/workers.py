@@ -65,23 +65,28 @@ class Worker:
         outcomes: dict[str, Counter[str]] = {topic: Counter() for topic in INPUTS}
         for family in text_string_to_metric_families(self.metrics()):
             for sample in family.samples:
-                if sample.name == "rampwatch_records_total":
+                if sample.name == "rampwatch_records_total" and sample.value:
                     outcomes[sample.labels["topic"]][sample.labels["outcome"]] += round(sample.value)
         return outcomes
 
     def metrics(self) -> str:
         """Its metrics page."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=WAIT_S_MAX) as page:
-            text: str = page.read().decode()
-        return text
+        return self.page("/metrics")[1]
 
     def is_ready(self) -> bool:
         """Whether its readiness probe succeeds."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/health/ready", timeout=WAIT_S_MAX):
-                return True
-        except (urllib.error.URLError, ConnectionError):  # not ready, or not serving HTTP
+            return self.page("/health/ready")[0] == 200
+        except (urllib.error.URLError, ConnectionError):  # not serving HTTP
             return False
+
+    def page(self, path: str) -> tuple[int, str]:
+        """The status code and the text of one of its pages."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}{path}", timeout=WAIT_S_MAX) as page:
+                return page.status, page.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
 
 @contextmanager
