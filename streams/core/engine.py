@@ -56,15 +56,15 @@ PairKey = tuple[str, str, str]
 class _Pair:
     """A shot and a hit that reads link: the finalized reads, and the last published revision."""
 
-    __slots__ = ("attached", "incident_id", "left_out_from_ms", "published", "under_other_digest")
+    __slots__ = ("attached", "incident_id", "left_out_from_ms", "published", "stands")
 
     def __init__(self, identifier: str) -> None:
         self.incident_id = identifier
         self.attached: list[StampedRead] = []
         self.left_out_from_ms: int | None = None
         self.published: LinkedIncident | None = None
-        self.under_other_digest = False
-        """Whether it was published under another site file, other rules or another calibration."""
+        self.stands = False
+        """Whether it was published under another digest, and stands until its facts change."""
 
 
 class Engine:
@@ -84,6 +84,7 @@ class Engine:
         self._pairs_of_hit: dict[HitKey, set[PairKey]] = {}
         self._pair_of_incident: dict[str, PairKey] = {}
         self._dirty: dict[PairKey, None] = {}
+        self._withheld: set[str] = set()
 
     @property
     def reads_kept(self) -> int:
@@ -168,12 +169,12 @@ class Engine:
         ramp = self._ramps[read.ramp_id]
         return any(is_near(version.event, read, ramp, self._rules) for version in shot)
 
-    def restore(self, incident: LinkedIncident, under_other_digest: bool = False) -> None:
+    def restore(self, incident: LinkedIncident, under_other_digest: bool = False, stands: bool = False) -> None:
         """Add the facts of an incident published before this engine began (JOIN.md, Recovery).
 
         ``under_other_digest``: it was published under another site file, other rules or another
-        calibration. Then it stands as published until its facts change: an upgrade retracts nothing
-        by itself.
+        calibration, so its shot may freeze at another time now. ``stands``: it stands as published
+        until its facts change: an upgrade retracts nothing by itself.
 
         Reads whose deadline had passed are attached for good. The others are added as reads, and
         their own records replace what the incident says of them. Frozen incidents need nothing.
@@ -189,7 +190,7 @@ class Engine:
         self._memory.add_shot(shot_of(incident), incident.shot.stamp_ms, first_ms)
         self._memory.add_hit(hit, key, incident.vehicle.stamp_ms, restored=True)
         pair = self._pair((incident.shot.alert_id, hit.hit_id, key))
-        pair.published, pair.under_other_digest = incident, under_other_digest
+        pair.published, pair.stands = incident, stands
         for stamped in reads:
             if self._memory.was_finalized(stamped.read.captured_at_ms):
                 pair.attached.append(stamped)
@@ -201,6 +202,10 @@ class Engine:
         if left_out_ms is not None and left_out_ms + rules.read_retention_ms < finalized_through_ms:
             pair.left_out_from_ms = left_out_ms
         self._dirty[incident.shot.alert_id, hit.hit_id, key] = None
+
+    def withhold(self, incident_id: str) -> None:
+        """Never publish this incident: its last revision is one that this version cannot read."""
+        self._withheld.add(incident_id)
 
     # ------------------------------------------------------------------ incidents
 
@@ -223,19 +228,15 @@ class Engine:
         facts = self._facts_of(key)
         pair = self._pairs.get(key)
         last = pair.published if pair else None
-        if facts is None or (last is None and not facts.attached):
+        if facts is None or (last is None and not facts.attached) or facts.incident_id in self._withheld:
             return None
         incident = self._builder.build(facts, last.revision + 1 if last else 1)
         if last is not None and same_content(incident, last):
             return None
         pair = pair or self._pair(key)
-        if (
-            last is not None
-            and pair.under_other_digest
-            and rests_on_same_facts(incident, last, self._finalized_through_ms)
-        ):
+        if last is not None and pair.stands and rests_on_same_facts(incident, last, self._finalized_through_ms):
             return None
-        pair.published, pair.under_other_digest = incident, False
+        pair.published, pair.stands = incident, False
         return incident
 
     def _facts_of(self, key: PairKey) -> IncidentFacts | None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streams.core.effects import Effects
 from streams.core.engine import Engine
-from streams.core.events import LinkedIncident, Record
+from streams.core.events import Record
 from streams.core.pipeline import Pipeline
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
@@ -26,12 +26,10 @@ from streams.core.windows import NEVER, Watermark
 from streams.worker import metrics
 from streams.worker.fenced_writer import FencedWriter, ProducerFencedError
 from streams.worker.outputs import Outputs
-from streams.worker.partition import Partition, Source
+from streams.worker.partition import Feed, Partition, Source
+from streams.worker.read_back import ReadBack
 from streams.worker.records import Batch
 from streams.worker.routing import PlateRouting
-
-Published = tuple[LinkedIncident, bool]
-"""The last published revision of an incident, and whether it was published under another digest."""
 
 
 class AssignedPartitions:
@@ -107,13 +105,18 @@ class AssignedPartitions:
         """Return the partitions that are rebuilt: they take records and publish."""
         return {number for number, partition in self._partitions.items() if partition.is_live}
 
+    def rebuilding(self) -> dict[int, Partition]:
+        """Return the partitions that are being rebuilt, or whose takeover was interrupted."""
+        return {number: partition for number, partition in self._partitions.items() if not partition.is_live}
+
     def add(
         self,
         number: int,
         writer: FencedWriter,
         noted_ends: Mapping[Source, int],
         finalized_through_ms: int,
-        published: Iterable[Published],
+        read_back: ReadBack,
+        feed: Feed,
     ) -> Partition:
         """Add a partition to be rebuilt.
 
@@ -129,9 +132,12 @@ class AssignedPartitions:
             self._outputs.prefix + INCIDENTS,
             noted_ends,
             finalized_through_ms,
+            feed,
         )
-        for incident, under_other_digest in published:
-            partition.engine.restore(incident, under_other_digest)
+        for published in read_back.published:
+            partition.engine.restore(*published)
+        for incident_id in read_back.withheld:
+            partition.engine.withhold(incident_id)
         self._pipeline.add(number, partition.engine)
         for source, (position, stamp_ms) in self._broadcast_progress.items():
             partition.watermark.seen(source, stamp_ms)

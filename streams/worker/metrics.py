@@ -58,6 +58,12 @@ REBUILT = Counter(
     ["topic"],
     registry=REGISTRY,
 )
+UNREADABLE = Counter(
+    "rampwatch_unreadable_outputs",
+    "Records of rampwatch's own output topics that this version cannot read, and skipped.",
+    ["topic"],
+    registry=REGISTRY,
+)
 
 _PERIODS = ["kind", "zone", "period"]
 _COUNT = Gauge("rampwatch_spike_count", "Events in a period.", _PERIODS, registry=REGISTRY)
