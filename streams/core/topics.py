@@ -177,11 +177,11 @@ TOPICS: Final = (
         name=ALERTS,
         role="counted",
         type=SpikeAlert,
-        key="kind, zone and rule",
+        key="spike_id",
         partitions="one",
         cleanup="compact,delete",
-        # shorter than the tallies', from which they can be computed again
-        retention_days=2 * _YEAR,
+        # longer than the tallies: an alert that these still give must not begin at revision 1 again
+        retention_days=4 * _YEAR,
         access=(_COUNTED, _CREATED, _SHOWN, _ARCHIVED),
     ),
 )

@@ -84,6 +84,7 @@ class FencedWriter:
 
     async def _publish_in_time(self, records: Sequence[OutboundRecord]) -> None:
         publishing = asyncio.ensure_future(self._publish(records))
+        publishing.add_done_callback(_retrieve_error)
         await asyncio.wait({publishing}, timeout=_PUBLISH_S_MAX)
         if not publishing.done():
             publishing.cancel()  # not awaited, because it may hang in the cancellation as well
@@ -105,4 +106,15 @@ class FencedWriter:
 
     async def close(self) -> None:
         """Close the connections, without waiting long for a broker that does not respond."""
-        await asyncio.wait({asyncio.ensure_future(self._producer.stop())}, timeout=_CLOSE_S_MAX)
+        stopping = asyncio.ensure_future(self._producer.stop())
+        stopping.add_done_callback(_retrieve_error)
+        await asyncio.wait({stopping}, timeout=_CLOSE_S_MAX)
+
+
+def _retrieve_error(task: asyncio.Future[None]) -> None:
+    """Retrieve the error of a task that nobody may wait for, or asyncio logs its traceback.
+
+    A producer that is fenced raises that once more when it is stopped.
+    """
+    if not task.cancelled():
+        task.exception()
