@@ -11,7 +11,8 @@ from typing import Final
 from streams.worker import metrics
 from streams.worker.health import ProgressMonitor
 
-_LOG_EVERY_S: Final = 5.0
+LOG_EVERY_S: Final = 5.0
+"""How often the progress is logged."""
 
 log = logging.getLogger("rampwatch.rebuild")
 
@@ -75,9 +76,10 @@ class Reasons:
 class TakeoverProgress:
     """The progress of one takeover; it also marks the worker's progress."""
 
-    def __init__(self, numbers: Iterable[int], monitor: ProgressMonitor) -> None:
+    def __init__(self, numbers: Iterable[int], monitor: ProgressMonitor, log_every_s: float = LOG_EVERY_S) -> None:
         self._numbers = set(numbers)
         self._monitor = monitor
+        self._log_every_s = log_every_s
         self._total = self._left = self._left_at_first = self._records = 0
         self._began_s = self._logged_s = asyncio.get_running_loop().time()
 
@@ -93,7 +95,7 @@ class TakeoverProgress:
         self.mark()
         metrics.REBUILT.labels(topic).inc(records)
         now_s = asyncio.get_running_loop().time()
-        if now_s - self._logged_s >= _LOG_EVERY_S:
+        if now_s - self._logged_s >= self._log_every_s:
             self._logged_s = now_s
             log.info("rebuilding %s: %s", names(self._numbers), self._how_far(now_s))
 

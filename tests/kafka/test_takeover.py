@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from streams.core.scoring import DEFAULT
-from streams.core.topics import HITS, JOINED, READS
+from streams.core.topics import HITS, INCIDENTS, JOINED, READS
 from streams.core.windows import NEVER
 from streams.kafka.partitioner import partition_of
 from streams.resources.sites import load_site
@@ -23,11 +25,16 @@ from streams.settings import Settings
 from streams.worker import metrics
 from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.committed_offsets import Committed
+from streams.worker.fenced_writer import FencedWriter, OutboundRecord, ProducerFencedError
 from streams.worker.health import ProgressMonitor
 from streams.worker.outputs import Outputs
 from streams.worker.rebuild import Recovery
 from tests.drivers.brokers import Broker
-from tests.drivers.topics import topics_of
+from tests.drivers.replayed import replayed
+from tests.drivers.topics import publish, topics_of
+from tests.drivers.workers import await_handled, worker
+from tests.worlds.evening import evening
+from tests.worlds.pairs import EVENING_MS
 
 READS_EACH, HITS_EACH = 24_000, 50
 """Per partition: enough for a dozen polls."""
@@ -196,3 +203,63 @@ def test_a_retry_names_the_error_before_it(filled: Settings, caplog: pytest.LogC
     error = "KafkaTimeoutError: no leader answered"
     assert f"takeover failed ({error}); retrying" in messages(caplog)
     assert f"taking over partitions 0, 1: retry 1 after {error}" in messages(caplog)
+
+
+def test_a_fenced_writer_leaves_no_error_that_nobody_retrieves(broker: Broker, prefix: str) -> None:
+    leftover: list[str] = []
+
+    async def fence(settings: Settings) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: leftover.append(str(context)))
+        records = [OutboundRecord(settings.prefix + INCIDENTS, f"I{n}", b"{}", n % 2) for n in range(200)]
+        for idle in (True, False):
+            first = await FencedWriter.open(settings, "0", {})
+            await first.publish(records)
+            publishing = asyncio.ensure_future(first.publish(records * 20))
+            if not idle:
+                await asyncio.sleep(0.01)
+            second = await FencedWriter.open(settings, "0", {})
+            await asyncio.wait({publishing})  # done before it was fenced, or not
+            publishing.exception()
+            with pytest.raises(ProducerFencedError):
+                await first.publish(records)
+            await first.close()
+            await second.close()
+            gc.collect()
+            await asyncio.sleep(0)
+
+    with topics_of(broker.address, prefix, partitions=2) as settings:
+        asyncio.run(fence(settings))
+    assert leftover == []
+
+
+def test_workers_that_come_and_go_during_a_rebuild_repeat_nothing_and_say_why_they_rebuild(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    records = evening(EVENING_MS)
+    with topics_of(broker.address, prefix) as settings:
+        with worker(settings, tmp_path, name="before") as first:
+            publish(settings, records[:-500])
+            await_handled(settings, first)
+            assert first.stop()[0] == 0
+        with worker(settings, tmp_path, name="staying", up=False) as staying:
+            for n in range(3):
+                with worker(settings, tmp_path, name=f"visitor-{n}", up=n % 2 == 0) as visitor:
+                    if n == 1:
+                        visitor.kill()
+                    else:
+                        visitor.stop()
+            publish(settings, records[-500:])
+            await_handled(settings, staying)
+            assert staying.stop()[0] == 0
+        expected = replayed(settings, tmp_path)
+        assert expected.differences == []
+        logs = {path.stem: path.read_text() for path in tmp_path.glob("*.log")}
+    for name, text in logs.items():
+        assert "Traceback" not in text, name
+        assert "never retrieved" not in text, name
+    begun = re.findall(r"taking over partitions? [\d, ]+: (.*)", logs["staying"])
+    assert begun, "no takeover was logged"
+    reasons = ("first start", "assigned in a rebalance", "its writer was fenced", "retry ")
+    assert all(reason.startswith(reasons) for reason in begun), begun
+    ends = re.findall(r"partitions? [\d, ]+ rebuilt: |takeover of .* stopped at|takeover failed", logs["staying"])
+    assert len(ends) >= 1, logs["staying"]
