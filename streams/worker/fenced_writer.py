@@ -91,7 +91,7 @@ class FencedWriter:
             raise ProducerFencedError(f"writer {self._name}: no response from the broker for {_PUBLISH_S_MAX:.0f} s")
         try:
             publishing.result()
-        except KafkaError as error:
+        except (KafkaError, AssertionError) as error:  # aiokafka asserts that a failed producer is not used again
             raise ProducerFencedError(f"writer {self._name}: fenced or failed ({type(error).__name__})") from None
 
     async def _publish(self, records: Sequence[OutboundRecord]) -> None:
@@ -106,15 +106,19 @@ class FencedWriter:
 
     async def close(self) -> None:
         """Close the connections, without waiting long for a broker that does not respond."""
-        stopping = asyncio.ensure_future(self._producer.stop())
+        stopping = asyncio.ensure_future(self._stop())
         stopping.add_done_callback(_retrieve_error)
         await asyncio.wait({stopping}, timeout=_CLOSE_S_MAX)
 
+    async def _stop(self) -> None:
+        try:
+            await self._producer.stop()
+        except KafkaError:
+            # A fenced producer raises that once more, and leaves its connections open.
+            await self._producer.client.close()
+
 
 def _retrieve_error(task: asyncio.Future[None]) -> None:
-    """Retrieve the error of a task that nobody may wait for, or asyncio logs its traceback.
-
-    A producer that is fenced raises that once more when it is stopped.
-    """
+    """Retrieve the error of a task that nobody may wait for, or asyncio logs its traceback."""
     if not task.cancelled():
         task.exception()

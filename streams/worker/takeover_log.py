@@ -81,12 +81,12 @@ class TakeoverProgress:
         self._monitor = monitor
         self._log_every_s = log_every_s
         self._total = self._left = self._left_at_first = self._records = 0
-        self._began_s = self._logged_s = asyncio.get_running_loop().time()
+        self._began_s = self._feeding_since_s = self._logged_s = asyncio.get_running_loop().time()
 
     def begin_feeding(self, total: int, left: int) -> None:
         """Note how many offsets there are to feed in all, and how many are left to do now."""
         self._total, self._left, self._left_at_first = total, left, left
-        self._began_s = asyncio.get_running_loop().time()
+        self._feeding_since_s = asyncio.get_running_loop().time()
 
     def count(self, topic: str, records: int, left: int) -> None:
         """Count records of a topic that were fed; ``left``: how many offsets are left now."""
@@ -104,7 +104,7 @@ class TakeoverProgress:
         self._monitor.mark()
 
     def _how_far(self, now_s: float) -> str:
-        rate = (self._left_at_first - self._left) / max(now_s - self._began_s, 0.001)
+        rate = (self._left_at_first - self._left) / max(now_s - self._feeding_since_s, 0.001)
         ahead = f", {self._left / rate:.0f} s left" if rate else ""
         return f"{percent(self._total, self._left)} % of {self._total} records, {rate:.0f} records/s{ahead}"
 

@@ -224,8 +224,8 @@ def test_a_fenced_writer_leaves_no_error_that_nobody_retrieves(broker: Broker, p
                 await first.publish(records)
             await first.close()
             await second.close()
-            gc.collect()
-            await asyncio.sleep(0)
+        gc.collect()
+        await asyncio.sleep(0.1)
 
     with topics_of(broker.address, prefix, partitions=2) as settings:
         asyncio.run(fence(settings))
