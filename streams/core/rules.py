@@ -80,6 +80,11 @@ class JoinRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.read_retention_ms + self.max_future_skew_ms
 
     @property
+    def shot_horizon_ms(self) -> int:
+        """How long after a shot's first stamp its records may count (JOIN.md, Freeze)."""
+        return self.shot_memory_ms + self.max_future_skew_ms
+
+    @property
     def hit_horizon_ms(self) -> int:
         """How long after its last stamp a hit can still matter (JOIN.md, Recovery)."""
         return self.hit_ttl_ms + self.incident_retention_ms + self.read_retention_ms + self.max_future_skew_ms

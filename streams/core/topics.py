@@ -177,11 +177,11 @@ TOPICS: Final = (
         name=ALERTS,
         role="counted",
         type=SpikeAlert,
-        key="`kind/zone_id/rule`",
+        key="`spike_id`",
         partitions="one",
         cleanup="compact,delete",
-        # shorter than the tallies', from which they can be computed again
-        retention_days=2 * _YEAR,
+        # longer than the tallies: an alert that these still give must not begin at revision 1 again
+        retention_days=4 * _YEAR,
         access=(_COUNTED, _CREATED, _SHOWN, _ARCHIVED),
     ),
 )
@@ -213,7 +213,7 @@ STAMP_HEADER: Final = "rampwatch-stamp-ms"
 FORWARDED_HEADER: Final = "rampwatch-forwarded"
 """Of a forwarded record: where it was before, as ``partition:offset``."""
 DIGEST_HEADER: Final = "rampwatch-digest"
-"""Of every output: the digest of the site file, the join's settings and the calibration."""
+"""Of every output: the digest of what results depend on besides the log (`streams.core.digest`)."""
 REPLAY_HEADER: Final = "rampwatch-replay"
 """Of every output on prefixed topics: the prefix."""
 TRUNCATED_HEADER: Final = "rampwatch-truncated"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from streams.core.effects import Effects
 from streams.core.engine import Engine
-from streams.core.events import LinkedIncident, Record
+from streams.core.events import Record
 from streams.core.pipeline import Pipeline
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
@@ -29,12 +29,10 @@ from streams.worker.fenced_writer import FencedWriter, ProducerFencedError
 from streams.worker.lag import Lag
 from streams.worker.outputs import Outputs
 from streams.worker.pacing import paced
-from streams.worker.partition import Partition, Source
+from streams.worker.partition import Feed, Partition, Source
+from streams.worker.read_back import ReadBack
 from streams.worker.records import Batch
 from streams.worker.routing import PlateRouting
-
-Published = tuple[LinkedIncident, bool]
-"""The last published revision of an incident, and whether it was published under another digest."""
 
 
 class AssignedPartitions:
@@ -125,13 +123,18 @@ class AssignedPartitions:
         """Return the partitions that are rebuilt: they take records and publish."""
         return {number for number, partition in self._partitions.items() if partition.is_live}
 
+    def rebuilding(self) -> dict[int, Partition]:
+        """Return the partitions that are being rebuilt, or whose takeover was interrupted."""
+        return {number: partition for number, partition in self._partitions.items() if not partition.is_live}
+
     async def add(
         self,
         number: int,
         writer: FencedWriter,
         noted_ends: Mapping[Source, int],
         finalized_through_ms: int,
-        published: Iterable[Published],
+        read_back: ReadBack,
+        feed: Feed,
     ) -> Partition:
         """Add a partition to be rebuilt; the lock is held.
 
@@ -147,9 +150,12 @@ class AssignedPartitions:
             self._outputs.prefix + INCIDENTS,
             noted_ends,
             finalized_through_ms,
+            feed,
         )
-        async for incident, under_other_digest in paced(published, self._mark):
-            partition.engine.restore(incident, under_other_digest)
+        async for published in paced(read_back.published, self._mark):
+            partition.engine.restore(*published)
+        for incident_id in read_back.withheld:
+            partition.engine.withhold(incident_id)
         async for _ in paced(self._pipeline.adding(number, partition.engine), self._mark):
             pass
         for source, (position, stamp_ms) in self._broadcast_progress.items():

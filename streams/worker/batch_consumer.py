@@ -105,9 +105,9 @@ class BatchConsumer(CommittingConsumer):
             await self.maybe_wait_for_commit_to_finish()
             await self.force_commit()
             self._epoch += 1
-            self._released_positions = self._position
+            # those not resumed since the last rebalance are where they were
+            self._released_positions = self._released_positions | self._position
             self.forget_positions()
-            self.partitions.retain(self.partitions.live_numbers())
             self.partitions.pause()
         await super().on_partitions_revoked(revoked)
 
@@ -120,7 +120,9 @@ class BatchConsumer(CommittingConsumer):
             joined = {tp for tp in assigned if tp.topic in self.batch_topics}
             is_next = generation_id == self._generation + 1
             self._generation = generation_id
-            lost = {tp.partition for tp in joined if not is_next or tp not in self._released_positions}
+            rebuilding = self.partitions.rebuilding()
+            kept = {tp for tp in joined if tp in self._released_positions or tp.partition in rebuilding}
+            lost = {tp.partition for tp in joined if not is_next or tp not in kept}
             numbers = {tp.partition for tp in joined}
             self.partitions.assign(numbers, numbers - lost)
             self._assigned = frozenset(tp for tp in map(ensure_TP, assigned) if tp.topic != self.leader_topic)
@@ -148,6 +150,7 @@ class BatchConsumer(CommittingConsumer):
             live = self.partitions.live_numbers()
             retained = {tp for tp in joined if tp.partition in live} & self._released_positions.keys()
             self._resume_at({tp: self._released_positions[tp] for tp in retained - self._position.keys()})
+            self._released_positions = {}
             self.partitions.resume()
             self._takeover = asyncio.ensure_future(self._take_over(assigned))
 
@@ -162,7 +165,7 @@ class BatchConsumer(CommittingConsumer):
                 try:
                     await self._take_over_once(new)
                 except (KafkaError, ProducerFencedError) as error:
-                    self.log.warning("partitions not taken over (%s); retrying", error)
+                    self.recovery.reasons.note_failure(error)
                     self.progress.mark()
                     await asyncio.sleep(_RETRY_S)
             self.partitions.first_assignment_ready.set()
@@ -178,13 +181,10 @@ class BatchConsumer(CommittingConsumer):
             self._resume_at({tp: commits[tp].offset if tp in commits else 0 for tp in broadcast})
         numbers = {tp.partition for tp in new - broadcast}
         if numbers:
-            await self.recovery.take_over(numbers, commits, self._ready)
+            await self.recovery.take_over(numbers, commits, self._resume_rebuilt)
 
-    async def _ready(self, number: int, positions: Mapping[TopicPartition, int]) -> None:
-        async with self.partitions.lock:
-            # a partition whose writer was fenced meanwhile is not live, and is taken over again
-            if number in self.partitions.live_numbers():
-                self._resume_at({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
+    def _resume_rebuilt(self, number: int, positions: Mapping[TopicPartition, int]) -> None:
+        self._resume_at({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
 
     def _resume_at(self, positions: Mapping[TP, int]) -> None:
         """Read these partitions from these positions on; the lock is held."""
@@ -231,6 +231,7 @@ class BatchConsumer(CommittingConsumer):
         """
         for tp in [tp for tp in self._position if tp.topic in self.batch_topics and tp.partition in numbers]:
             del self._position[tp]
+        self.recovery.reasons.note_fenced(numbers)
         self._thread.request_rebalance()
 
     async def verify_all_partitions_active(self) -> None:

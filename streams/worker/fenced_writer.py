@@ -84,13 +84,14 @@ class FencedWriter:
 
     async def _publish_in_time(self, records: Sequence[OutboundRecord]) -> None:
         publishing = asyncio.ensure_future(self._publish(records))
+        publishing.add_done_callback(_retrieve_error)
         await asyncio.wait({publishing}, timeout=_PUBLISH_S_MAX)
         if not publishing.done():
             publishing.cancel()  # not awaited, because it may hang in the cancellation as well
             raise ProducerFencedError(f"writer {self._name}: no response from the broker for {_PUBLISH_S_MAX:.0f} s")
         try:
             publishing.result()
-        except KafkaError as error:
+        except (KafkaError, AssertionError) as error:  # aiokafka asserts that a failed producer is not used again
             raise ProducerFencedError(f"writer {self._name}: fenced or failed ({type(error).__name__})") from None
 
     async def _publish(self, records: Sequence[OutboundRecord]) -> None:
@@ -105,4 +106,19 @@ class FencedWriter:
 
     async def close(self) -> None:
         """Close the connections, without waiting long for a broker that does not respond."""
-        await asyncio.wait({asyncio.ensure_future(self._producer.stop())}, timeout=_CLOSE_S_MAX)
+        stopping = asyncio.ensure_future(self._stop())
+        stopping.add_done_callback(_retrieve_error)
+        await asyncio.wait({stopping}, timeout=_CLOSE_S_MAX)
+
+    async def _stop(self) -> None:
+        try:
+            await self._producer.stop()
+        except KafkaError:
+            # A fenced producer raises that once more, and leaves its connections open.
+            await self._producer.client.close()
+
+
+def _retrieve_error(task: asyncio.Future[None]) -> None:
+    """Retrieve the error of a task that nobody may wait for, or asyncio logs its traceback."""
+    if not task.cancelled():
+        task.exception()

@@ -82,6 +82,12 @@ REBUILT = Counter(
     ["topic"],
     registry=REGISTRY,
 )
+UNREADABLE = Counter(
+    "rampwatch_unreadable_outputs",
+    "Records of rampwatch's own output topics that this version cannot read, and skipped.",
+    ["topic"],
+    registry=REGISTRY,
+)
 
 
 def _start_at(value: float, metric: Counter | Gauge, *labels: Iterable[str]) -> None:

@@ -116,7 +116,7 @@ def test_topics_are_created_as_planned_once_and_then_pass_the_check(broker: Brok
         INCIDENTS: 14,
         DEAD_LETTERS: 2,
         TALLIES: 1095,
-        ALERTS: 730,
+        ALERTS: 1460,
     }
     assert all(int(config["segment.ms"]) <= int(config["retention.ms"]) / 8 for config in configs.values())
 

@@ -186,11 +186,16 @@ class Court:
     def link(self) -> None:
         for (key, *_), records in self.by_identity[READS].items():
             self.reads_by_key.setdefault(key, []).append(records)
-        for shot_records in self.by_identity[SHOTS].values():
+        for shot_records in filter(None, map(self.taking_part, self.by_identity[SHOTS].values())):
             for hit_records in self.by_identity[HITS].values():
                 incident = self.incident(shot_records, hit_records)
                 if incident is not None:
                     self.verdict.incidents[incident["incident_id"]] = incident
+
+    def taking_part(self, shots: list[Record]) -> list[Record]:
+        """The records of a shot that did not come too long after their event."""
+        memory_ms = self.join["shot_memory_ms"]
+        return [record for record in shots if record.stamp_ms - record.content["occurred_at_ms"] <= memory_ms]
 
     def incident(self, shots: list[Record], hits: list[Record]) -> Value | None:
         """The incident of a shot and a hit from all their records; None without attached reads."""

@@ -193,8 +193,8 @@ def counter_key(counter: SpikeCounter) -> str:
 
 
 def alert_key(alert: SpikeAlert) -> str:
-    """Return an alert's key: kind, zone and rule; the newest alert of a key is published last."""
-    return f"{alert.kind}/{alert.zone_id}/{alert.rule}"
+    """Return an alert's key, its `spike_id`: compaction keeps the last revision of every alert."""
+    return alert.spike_id
 
 
 def spike_id(kind: Kind, zone_id: str, rule: str, first_crossing: str) -> str:
