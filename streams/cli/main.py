@@ -12,6 +12,7 @@ import streams
 from streams.cli import bench, counters, demo, replay, score, worker
 from streams.cli.options import screen
 from streams.core.errors import RampwatchError
+from streams.log_format import configure_logging
 
 app = App(
     name="rampwatch",
@@ -38,7 +39,7 @@ for command in (
 
 def main() -> None:
     """Run the command line; print a `RampwatchError` as one message and exit with code 2."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    configure_logging()
     # aiokafka logs errors that it retries itself; if it cannot recover, it raises an exception.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:

@@ -37,8 +37,10 @@ def line_beginning(process: subprocess.Popen[str], begin: str) -> str:
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
-        if line.startswith(begin):
-            return line.strip()
+        # what a worker logs has the time, the level and the logger before it
+        text = line.partition(" rampwatch: ")[2] or line
+        if text.startswith(begin):
+            return text.strip()
         lines.append(line)
     pytest.fail(f"it exited without printing {begin!r}: {''.join(lines)}")
 
