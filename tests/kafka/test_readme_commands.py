@@ -67,7 +67,7 @@ def test_a_worker_runs_as_the_readme_says(tmp_path: Path) -> None:
         assert {"shot-spotter-alerts", "linked-incidents", "topics created: 9"} <= set(lines)
         with readme_command("topics check", tmp_path, port, RAMPWATCH_BROKER=address) as check:
             assert finish(check) == (0, ["the topics are as a worker needs them"])
-        with readme_command("worker --site hartford", tmp_path, port, RAMPWATCH_BROKER=address) as worker:
+        with readme_command("worker --site hartford --wait", tmp_path, port, RAMPWATCH_BROKER=address) as worker:
             assert line_beginning(worker, "worker up") == f"worker up: site hartford, broker {address}"
             code, lines = finish(worker, signal.SIGTERM)
             assert code == 0, lines
