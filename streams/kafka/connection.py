@@ -233,4 +233,4 @@ def _describe(settings: Settings, error: Exception) -> str:
                 f"the broker closed the {protocol} connection; check which protocol this port expects, and set "
                 f"RAMPWATCH_SECURITY_PROTOCOL{certificate} accordingly"
             )
-    return f"no Kafka broker responds ({error}); start one, or set RAMPWATCH_BROKER"
+    return f"no Kafka broker responds ({str(error) or type(error).__name__}); start one, or set RAMPWATCH_BROKER"

@@ -23,6 +23,7 @@ from streams.kafka.client_errors import client_errors_mapped
 from streams.kafka.connection import connection
 from streams.settings import Settings
 from streams.worker.assigned_partitions import AssignedPartitions
+from streams.worker.client_tasks import watch_tasks
 from streams.worker.committed_offsets import committed
 from streams.worker.health import ProgressMonitor
 from streams.worker.partition import Source
@@ -66,6 +67,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
             fetch_max_wait_ms=100,
         )
         await self._consumer.start()
+        watch_tasks(self._consumer, lambda error: self.add_future(self.crash(error)))
         tps = [self._tp(source) for source in self._pending]
         self._consumer.assign(tps)
         await self._consumer.seek_to_beginning(*tps)

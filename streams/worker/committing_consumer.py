@@ -6,6 +6,7 @@ owner reads again what was not committed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from time import monotonic
@@ -19,6 +20,7 @@ from faust.types import TP
 from streams.kafka.client_errors import client_errors_mapped, log_unhandled
 from streams.log_format import described
 from streams.worker.assigned_partitions import AssignedPartitions
+from streams.worker.client_tasks import watch_tasks
 from streams.worker.committed_offsets import metadata
 from streams.worker.health import ProgressMonitor
 
@@ -29,9 +31,16 @@ class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread of the Kafka client; commits carry the ``pending_metadata`` of its consumer."""
 
     async def on_start(self) -> None:
-        """Start the client; what asyncio reports of this thread's loop goes to the log."""
+        """Start the client, and watch it.
+
+        What asyncio reports of this thread's loop goes to the log.
+        """
         self.thread_loop.set_exception_handler(log_unhandled)
         await super().on_start()
+        watch_tasks(self._consumer, self._end_app)
+
+    def _end_app(self, error: BaseException) -> None:
+        asyncio.run_coroutine_threadsafe(self.app.crash(error), self.parent_loop)
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as mode's
         """Log a crash of the thread; mode prints a traceback."""
