@@ -135,6 +135,9 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     shutdown = Shutdown(lambda: _hang(progress))
     for warning in warnings(settings):
         log.warning(warning)
+    partitions: AssignedPartitions | None = None
+    if settings.metrics_port:  # served from now on: a worker that waits is alive, but not ready
+        _serve(settings, HealthPages(progress, lambda: partitions is not None and partitions.is_ready))
     sources = await await_prerequisites(settings, shutdown.requested, progress)
     if sources is None:
         return
@@ -143,8 +146,6 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
     app, partitions = build(settings, site, sources, progress)
-    if settings.metrics_port:
-        _serve(settings, HealthPages(progress, lambda: partitions.is_ready))
     error = await _work(app, settings, partitions, progress, shutdown.requested, ready)
     if error is None:
         shutdown.limit()
@@ -193,7 +194,7 @@ async def _start_again(app: faust.App, error: BaseException, shutdown: Shutdown)
 
     After some failures a client of aiokafka, or a thread of Faust's, is of no use any more.
     """
-    log.warning("the Kafka client failed (%s): the worker starts again in this process", described(error))
+    log.error("the Kafka client failed (%s): the worker starts again in this process", described(error))
     stopping = asyncio.ensure_future(_stop(app))
     requested = asyncio.ensure_future(shutdown.requested.wait())
     # an orderly exit from the group lets other workers take over at once

@@ -198,6 +198,8 @@ def test_with_wait_a_worker_waits_for_the_broker_and_then_for_the_topics(
     ):
         for each in (one, two):
             eventually([each], lambda log=each: "no Kafka broker responds" in log.log_text(), "it does not wait")
+            assert "rampwatch_partitions 0.0" in each.metrics()
+            assert not each.is_ready()
         assert two.stop()[0] == 0
         with LocalBroker.start(port=port):
             eventually([one], lambda: "the topics are not as a worker needs them" in one.log_text(), "it does not wait")
