@@ -257,7 +257,9 @@ class BatchConsumer(CommittingConsumer):
                 await asyncio.sleep(0)
                 await self._drain_once()
                 await self._check_ends()
-        except self.consumer_stopped_errors:
+        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+            # a worker that is asked to stop in a rebalance cancels the drain: Faust would report a
+            # crash
             if not self.transport.app.should_stop:
                 raise
 
