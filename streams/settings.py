@@ -122,6 +122,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "above 90000, because requests to an unreachable broker fail only after 90 s",
         ),
     ] = 120_000
+    wait: Annotated[
+        bool,
+        Meta(description="a worker that starts waits for the broker, the topics and its rights; otherwise it exits"),
+    ] = False
     security_protocol: Annotated[
         SecurityProtocol, Meta(description="protocol of the connection to the broker: SSL encrypts, SASL authenticates")
     ] = "PLAINTEXT"

@@ -15,6 +15,7 @@ from streams.cli import bench, check, counters, demo, examples, replay, score, w
 from streams.cli.options import passwords, screen
 from streams.core.errors import RampwatchError
 from streams.given_settings import PREFIX
+from streams.log_format import configure_logging
 from streams.secret import hide_secrets, printable, secrets_in, shortened
 
 _CANNOT_BE_WRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -46,7 +47,7 @@ for command in (
 
 def main() -> None:
     """Run the command line; print a `RampwatchError` as one message and exit with code 2."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    configure_logging()
     # aiokafka logs errors that it retries itself; if it cannot recover, it raises an exception.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:

@@ -30,6 +30,7 @@ from faust.types import TP
 from streams.core.effects import Effects
 from streams.core.errors import RampwatchError
 from streams.core.topics import HITS, TALLIES
+from streams.kafka.client_errors import client_errors_mapped
 from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.committing_consumer import CommittingConsumer
 from streams.worker.fenced_writer import ProducerFencedError
@@ -163,7 +164,8 @@ class BatchConsumer(CommittingConsumer):
         try:
             while new := {tp for tp in assigned if tp not in self._position}:
                 try:
-                    await self._take_over_once(new)
+                    with client_errors_mapped():
+                        await self._take_over_once(new)
                 except (KafkaError, ProducerFencedError) as error:
                     self.recovery.reasons.note_failure(error)
                     self.progress.mark()
@@ -248,12 +250,18 @@ class BatchConsumer(CommittingConsumer):
         return await super()._getmany(known, timeout)
 
     async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 - as Faust's
+        with client_errors_mapped():  # Faust's fetcher would end without a word if it is cancelled
+            await self._drain(fetcher)
+
+    async def _drain(self, fetcher: Any) -> None:  # noqa: ANN401 - as Faust's
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
                 await asyncio.sleep(0)
                 await self._drain_once()
                 await self._check_ends()
-        except self.consumer_stopped_errors:
+        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+            # a worker that is asked to stop in a rebalance cancels the drain: Faust would report a
+            # crash
             if not self.transport.app.should_stop:
                 raise
 
@@ -347,7 +355,8 @@ class BatchConsumer(CommittingConsumer):
                 return
             # Transaction markers, which no consumer receives, may follow the last record. The
             # fetcher's position is past them.
-            fetched = {tp: await self.position(tp) or 0 for tp in response.ends.keys() & self._position.keys()}
+            with client_errors_mapped():
+                fetched = {tp: await self.position(tp) or 0 for tp in response.ends.keys() & self._position.keys()}
         except KafkaError as error:
             self.log.warning("the ends of the joined topics are unknown (%s); retrying", type(error).__name__)
             self.progress.mark()

@@ -19,9 +19,11 @@ from streams.core.counters.events import Tally
 from streams.core.effects import Effects
 from streams.core.errors import RampwatchError
 from streams.core.events import InvalidRecord, Outcome, Record
+from streams.kafka.client_errors import client_errors_mapped
 from streams.kafka.connection import connection
 from streams.settings import Settings
 from streams.worker.assigned_partitions import AssignedPartitions
+from streams.worker.client_tasks import watch_tasks
 from streams.worker.committed_offsets import committed
 from streams.worker.health import ProgressMonitor
 from streams.worker.partition import Source
@@ -65,6 +67,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
             fetch_max_wait_ms=100,
         )
         await self._consumer.start()
+        watch_tasks(self._consumer, lambda error: self.add_future(self.crash(error)))
         tps = [self._tp(source) for source in self._pending]
         self._consumer.assign(tps)
         await self._consumer.seek_to_beginning(*tps)
@@ -87,6 +90,10 @@ class BroadcastReader(Service):  # type: ignore[misc]
     # ------------------------------------------------------------------ reading
 
     @Service.task  # type: ignore[untyped-decorator]
+    async def _run(self) -> None:
+        with client_errors_mapped():  # mode would go on without this task if it is cancelled
+            await self._read()
+
     async def _read(self) -> None:
         while not self.should_stop:
             batches = await self._consumer.getmany(timeout_ms=_POLL_MS)
@@ -122,7 +129,8 @@ class BroadcastReader(Service):  # type: ignore[misc]
             if response is None:
                 return
             greatest_ms, ends = response
-            positions = {tp: await self._consumer.position(tp) for tp in ends}
+            with client_errors_mapped():
+                positions = {tp: await self._consumer.position(tp) for tp in ends}
         except KafkaError as error:
             self.log.warning("the ends of the broadcast topics are unknown (%s); retrying", type(error).__name__)
             self._progress.mark()

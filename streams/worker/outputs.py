@@ -27,6 +27,7 @@ from streams.core.topics import (
     TALLIES,
     TRUNCATED_HEADER,
 )
+from streams.kafka.client_errors import as_kafka_error, client_errors_mapped
 from streams.kafka.connection import ACCESS_ERRORS
 from streams.settings import Settings
 from streams.worker import metrics
@@ -167,10 +168,10 @@ class Outputs:
                 break
         results = await asyncio.gather(*(result for _, result in in_flight), return_exceptions=True)
         for (at, _), result in zip(in_flight, results, strict=True):
-            if isinstance(result, KafkaError):
-                failed.append((at, result))
-            elif isinstance(result, BaseException):
-                raise result
+            if isinstance(result, BaseException):
+                if (undelivered := as_kafka_error(result)) is None:
+                    raise result
+                failed.append((at, undelivered))
         return failed
 
     async def _produce(self, message: Message) -> Any:  # noqa: ANN401 - aiokafka has no types
@@ -178,15 +179,14 @@ class Outputs:
 
         Raises `KafkaError`.
         """
-        producer = await self._app.maybe_start_producer()
-        try:
-            return await producer.send(
-                message.topic, message.key, message.value, message.partition, None, message.all_headers
-            )
-        except ProducerSendError as error:
-            if isinstance(error.__cause__, KafkaError):
-                raise error.__cause__ from None
-            raise
+        with client_errors_mapped():
+            producer = await self._app.maybe_start_producer()
+            try:
+                return await producer.send(
+                    message.topic, message.key, message.value, message.partition, None, message.all_headers
+                )
+            except ProducerSendError as error:
+                raise error.__cause__ or error from None
 
     async def _back_off(self, errors: Sequence[KafkaError]) -> None:
         """Wait before a retry; raise an error that no retry mends."""

@@ -62,7 +62,7 @@ RUN_BY = {
     "export RAMPWATCH_BROKER=127.0.0.1:29092": KAFKA,
     ".venv/bin/rampwatch topics create": KAFKA,
     ".venv/bin/rampwatch topics check": KAFKA,
-    ".venv/bin/rampwatch worker --site hartford": KAFKA,
+    ".venv/bin/rampwatch worker --site hartford --wait": KAFKA,
     "export RAMPWATCH_SECURITY_PROTOCOL=SASL_SSL": SECURE,
     "export RAMPWATCH_SASL_USERNAME=rampwatch-worker": SECURE,
     "export RAMPWATCH_SASL_PASSWORD_FILE=/run/secrets/rampwatch-worker": SECURE,
