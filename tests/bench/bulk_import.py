@@ -32,7 +32,9 @@ PREFIX: Final = "import-"
 PROCESSES: Final = 2
 SHOTS_PER_S: Final = 5
 READ_AND_LISTED: Final = 0.05
-"""The share of the listed plates that were read before, as a busy city might have."""
+"""The share of the listed plates that were read before."""
+READ_BEFORE_MS: Final = 3 * 3_600_000
+"""How long before the shots: what is read around them is another measurement, a hot plate."""
 WAIT_S_MAX: Final = 900
 
 
@@ -79,13 +81,13 @@ def measure(settings: Settings, folder: Path, reads: int, hits: int) -> Figures:
 
 def _fill_part(settings: Settings, reads: int, part: int) -> None:
     rng, ramps = random.Random(part), list(load_site(settings.site).ramps)
-    now_ms = round(time.time() * 1000)
+    at_ms = round(time.time() * 1000) - READ_BEFORE_MS
     asyncio.run(
         fill(
             settings.broker,
             settings.prefix,
             (
-                (READS, plate, read_of(plate, f"read-{n:012}", now_ms, rng.choice(ramps)))
+                (READS, plate, read_of(plate, f"read-{n:012}", at_ms, rng.choice(ramps)))
                 for n in range(part, reads, PROCESSES)
                 for plate in (_read_plate(rng.randrange(reads)),)
             ),
