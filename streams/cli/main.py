@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
+from typing import Final
 
 from cyclopts import App
 
@@ -12,6 +14,8 @@ import streams
 from streams.cli import bench, counters, demo, replay, score, worker
 from streams.cli.options import screen
 from streams.core.errors import RampwatchError
+
+_UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 app = App(
     name="rampwatch",
@@ -37,18 +41,37 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line; print a `RampwatchError` as one message and exit with code 2."""
+    """Run the command line; print a `RampwatchError` as one message and exit with its code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     # aiokafka logs errors that it retries itself; if it cannot recover, it raises an exception.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        app()
+        _run()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output, such as head, has ended; discard what is still in the buffer.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()  # the reader of our output, such as head, has ended
         sys.exit(141)
     except RampwatchError as error:
         screen.print(f"rampwatch: {error}", style="red", markup=False)
-        sys.exit(2)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        _discard_output()
+        reason = f"standard output cannot be written ({error.strerror})"
+        screen.print(f"rampwatch: {reason}; free some space or send it elsewhere", style="red", markup=False)
+        sys.exit(1)
+
+
+def _run() -> None:
+    try:
+        app()
+    finally:
+        # at the end of the process a full disk would go unnoticed
+        sys.stdout.flush()
+
+
+def _discard_output() -> None:
+    """Discard what is still in the buffer of standard output: it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

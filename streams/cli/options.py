@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.core.site import Site
+from streams.core.site_fit import far_ramps
 from streams.resources.sites import load_site
 from streams.settings import Settings, read_settings
 
@@ -72,8 +73,17 @@ def settings_of(config: Path | None, site: str | None = None, prefix: str | None
 
 
 def site_of(settings: Settings) -> Site:
-    """Load the site that the settings name."""
-    return load_site(settings.site)
+    """Load the site that the settings name, and warn about ramps in an unlikely place."""
+    site = load_site(settings.site)
+    far = far_ramps(site)
+    if far:
+        screen.print(
+            f"{settings.site}: {len(far)} of {len(site.ramps)} ramps are more than 100 km from all zones, such as "
+            f"{far[0]}; check their coordinates",
+            style="yellow",
+            markup=False,
+        )
+    return site
 
 
 def print_table(table: Table) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
 from streams.cli.options import AsOf, Config, SiteName, print_table, screen, settings_of, site_of, whole
+from streams.cli.progress import progress_bar
+from streams.cli.refused import report_refused
 from streams.core.errors import RampwatchError
 from streams.core.events import Outcome
-from streams.core.topics import INPUTS, READS
+from streams.core.site import Site
+from streams.core.topics import INPUTS
 from streams.settings import warnings
+
+if TYPE_CHECKING:
+    from streams.replay.compare import Contents
 
 
 def replay(
@@ -32,49 +39,78 @@ def replay(
 ) -> None:
     """Replay an archive through the engine, without a broker, and write its outcomes."""
     import msgspec
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from streams.cli.moments import moment_ms
-    from streams.replay import archive as archives
-    from streams.replay.compare import differences
+    from streams.replay.archive import archive_bytes
+    from streams.replay.compare import differences_from
+    from streams.replay.folder import check_target
+    from streams.replay.inputs import read_inputs
+    from streams.replay.manifest import read_manifest
     from streams.replay.run import CounterOptions
     from streams.replay.run import replay as run_replay
 
-    if expect is not None and expect.resolve() == out.resolve():
-        raise RampwatchError(f"--expect {expect}: same folder as --out; name the outcomes of another replay")
     settings = settings_of(config, site_name)
     site = site_of(settings)
     for warning in warnings(settings):
         screen.print(warning, style="yellow", markup=False)
     as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, site.time_zone)
     counter_options = CounterOptions(settings.counters, as_of_ms)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        task = progress.add_task("reading the archive")
-        records = archives.read_archive(archive, settings.partitions)
-
-        def report(done: int) -> None:
-            progress.update(task, description=f"{done:,} of {len(records):,} records")
-
-        outcomes = run_replay(records, site, settings.join, out, settings.partitions, report, counter_options)
+    # everything that can be wrong with the folders is found before the work, not after it
+    total_bytes = archive_bytes(archive)
+    expected = None if expect is None else _expected(expect, archive, out, site)
+    check_target(out, "outcomes")
+    with progress_bar("reading the archive") as bar:
+        inputs = read_inputs(
+            archive,
+            site,
+            settings.join,
+            settings.partitions,
+            lambda done: bar.update(f"read {done:,} of {total_bytes:,} bytes"),
+        )
+        total = len(inputs.records)
+        outcomes = run_replay(
+            inputs.records,
+            site,
+            settings.join,
+            out,
+            settings.partitions,
+            lambda done: bar.update(f"joined {done:,} of {total:,} records"),
+            counter_options,
+        )
+    manifest = read_manifest(out)
+    assert manifest is not None
+    for warning in inputs.warnings:
+        screen.print(warning, style="yellow", markup=False)
+    report_refused(str(archive), total, _by_reason(manifest.refused), f"see {out}/dead-letters.jsonl")
     if json:
-        print(msgspec.json.encode(outcomes).decode())
+        print(msgspec.json.encode({**outcomes, "refused": manifest.refused}).decode())
     else:
         _print_outcomes(outcomes, out)
-    reads = outcomes[READS]
-    if reads["dead"] and reads["dead"] == reads.total():
-        screen.print(
-            f"all reads were rejected; see {out}/dead-letters.jsonl. Is {site.name} the site of this archive?",
-            style="yellow",
-            markup=False,
-        )
-    if expect is not None:
-        differing = differences(out, expect)
+    if expected is not None:
+        differing = differences_from(out, expected)
         for difference in differing:
             print(difference, file=sys.stderr if json else sys.stdout)  # standard output carries only the JSON
         screen.print(f"differences: {len(differing)}" if differing else "no differences")
         if differing:
             sys.exit(1)
+
+
+def _expected(expect: Path, archive: Path, out: Path, site: Site) -> Contents:
+    """Read the outcomes to compare with; raises `RampwatchError` if they are none of this site."""
+    from streams.replay.compare import read_contents
+    from streams.replay.manifest import check_manifest, read_manifest
+
+    for other, name in ((out, "--out"), (archive, "the archive")):
+        if expect.resolve() == other.resolve():
+            raise RampwatchError(f"--expect {expect}: same folder as {name}; name the outcomes of another replay")
+    manifest = read_manifest(expect)
+    if manifest is not None:
+        check_manifest(expect, manifest, "outcomes", site)
+    return read_contents(expect)
+
+
+def _by_reason(refused: Mapping[str, Mapping[str, int]]) -> Counter[str]:
+    return sum((Counter(counts) for counts in refused.values()), Counter())
 
 
 def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) -> None:
@@ -84,7 +120,7 @@ def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) ->
         counts = outcomes[topic]
         table.add_row(topic, *(f"{counts.get(kind, 0):,}" for kind in kinds), f"{sum(counts.values()):,}")
     print_table(table)
-    screen.print(f"incidents, dead letters, counters, alerts and outcomes written to {out}")
+    screen.print(f"incidents, dead letters, counters, alerts and outcomes written to {out}", markup=False)
 
 
 def generate(
@@ -106,13 +142,22 @@ def generate(
 ) -> None:
     """Generate an archive of a simulated city, with the ground truth in truth.jsonl."""
     from streams.replay.archive import write_archive
+    from streams.replay.folder import check_target
     from streams.simulate import scenarios
 
     site = site_of(settings_of(config, site_name))
-    with screen.status("simulating"):
+    check_target(out, "inputs")
+    with progress_bar("simulating") as bar:
         if shots is not None:
             scenario = scenarios.around_shots(site, shots, seed, days)
         else:
             scenario = scenarios.days(site, seed, days or 1, scenarios.local_midnight(site, begin))
-        written = write_archive(out, scenarios.rows(scenario), {"truth": scenario.city.truth})
+        total = len(scenario.city.records)
+        written = write_archive(
+            out,
+            scenarios.rows(scenario),
+            {"truth": scenario.city.truth},
+            site,
+            lambda done: bar.update(f"written {done:,} of {total:,} records"),
+        )
     screen.print(f"{scenario.about}\n{written:,} records written to {out}", markup=False)

@@ -15,7 +15,7 @@ from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
 from streams.core.topics import HITS, READS, SHOTS
 from streams.kafka.partitioner import partition_of
-from streams.replay.archive import ArchiveError
+from streams.replay.errors import ArchiveError
 from streams.replay.run import CounterOptions, new_pipeline, replay
 from streams.resources.calibration import load_calibration
 

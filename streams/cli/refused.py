@@ -1,0 +1,20 @@
+"""Tells how many rows of a source cannot be used, so that none goes missing unnoticed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streams.cli.options import screen
+
+
+def report_refused(source: str, rows: int, refused: Mapping[str, int], remedy: str) -> None:
+    """Print one line with the counts by reason to standard error, or nothing if all were used."""
+    from streams.analysis.sources import counts_text
+
+    total = sum(refused.values())
+    if total:
+        screen.print(
+            f"{source}: {total:,} of {rows:,} rows refused: {counts_text(refused)}; {remedy}",
+            style="yellow",
+            markup=False,
+        )
