@@ -56,8 +56,8 @@ def replay(
     as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, site.time_zone)
     counter_options = CounterOptions(settings.counters, as_of_ms)
     # everything that can be wrong with the folders is found before the work, not after it
-    total_bytes = archive_bytes(archive)
     expected = None if expect is None else _expected(expect, archive, out, site)
+    total_bytes = archive_bytes(archive)
     check_target(out, "outcomes")
     with progress_bar("reading the archive") as bar:
         inputs = read_inputs(
