@@ -17,8 +17,8 @@ from streams.core.site_fit import far_ramps
 from streams.resources.sites import load_site
 from streams.settings import Settings, read_settings
 
-screen = Console(stderr=True, highlight=False, soft_wrap=True)
-"""Prints messages to standard error; standard output carries only results."""
+screen = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+"""Prints messages to standard error, as they are; standard output carries only results."""
 
 Config = Annotated[
     Path | None, Parameter(name="--config", help="TOML file of settings; RAMPWATCH_ environment variables override it")
