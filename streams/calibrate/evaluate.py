@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from math import sqrt
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, structs
 
@@ -73,6 +73,24 @@ class Evaluation(Struct, frozen=True):
 Ranking = Callable[[Example], float]
 
 
+class _Simulated:
+    """Simulates the weeks, and reports how many of all have been."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total = total
+        self._progress = progress
+        self._done = 0
+
+    def week(self, step: str, site: Site, seed: int, **changes: Any) -> City:  # noqa: ANN401 - fields of the plan
+        self.report(step)
+        city = simulate_week(site, seed, **changes)
+        self._done += 1
+        return city
+
+    def report(self, step: str) -> None:
+        self._progress(f"week {self._done:,} of {self._total:,}: {step}")
+
+
 def evaluate(
     site: Site, other_site: Site, seeds: range, setting_weeks: int, calibration: Calibration, progress: Progress
 ) -> Evaluation:
@@ -80,11 +98,11 @@ def evaluate(
 
     ``other_site`` is the site of the setting for another city.
     """
-    progress("default setting")
-    weeks = [simulate_week(site, seed) for seed in seeds]
+    simulated = _Simulated(len(seeds) + setting_weeks * len(SETTINGS), progress)
+    weeks = [simulated.week("default setting", site, seed) for seed in seeds]
     tables = []
     for lookalikes in (1, 0):
-        progress(f"rankings with {lookalikes} lookalikes")
+        simulated.report(f"rankings with {lookalikes} lookalikes")
         joined = _labelled(site, weeks, JOIN, lookalikes, calibration)
         anywhere = _labelled(site, weeks, ANYWHERE, lookalikes, calibration)
         tables.append((joined, _rankings(joined, anywhere, calibration)))
@@ -97,7 +115,7 @@ def evaluate(
         with_lookalikes=tables[0][1],
         without_lookalikes=tables[1][1],
         settings=[
-            _setting_result(setting, other_site if setting.other_site else site, setting_seeds, calibration, progress)
+            _setting_result(setting, other_site if setting.other_site else site, setting_seeds, calibration, simulated)
             for setting in SETTINGS
         ],
         bands=_bands(tables[0][0]),
@@ -229,10 +247,10 @@ SETTINGS: Final = (
 
 
 def _setting_result(
-    setting: Setting, site: Site, seeds: range, calibration: Calibration, progress: Progress
+    setting: Setting, site: Site, seeds: range, calibration: Calibration, simulated: _Simulated
 ) -> SettingResult:
-    progress(setting.name)
-    weeks = [label_week(site, simulate_week(site, seed, **setting.changes), JOIN, calibration) for seed in seeds]
+    cities = (simulated.week(setting.name, site, seed, **setting.changes) for seed in seeds)
+    weeks = [label_week(site, city, JOIN, calibration) for city in cities]
     examples = [example for week in weeks for example in week.examples]
     true_links = sum(week.true_links for week in weeks)
     high = [example.linked for example in examples if by_score(example) >= calibration.high_from]

@@ -80,12 +80,12 @@ def counters(
         }
         print(msgspec.json.encode(report).decode())
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(f"as of {as_of_text(engine.as_of_ms, used_site)}", markup=False)
     for line in since_lines(since):
         console.print(line, markup=False)
     for table in tables(counts, used_site, c2):
-        wide(table, Console(highlight=False)).print(table)
+        wide(table, Console(highlight=False, markup=False, emoji=False)).print(table)
     for line in alarm_lines(alerts):
         console.print(line, markup=False)
 
@@ -149,7 +149,7 @@ def scan(
             f"{cluster.p_value:.3f}",
             ", ".join(map(names.of, cluster.zone_ids)),
         )
-    wide(table, Console(highlight=False)).print(table)
+    wide(table, Console(highlight=False, markup=False, emoji=False)).print(table)
 
 
 def false_alarms(

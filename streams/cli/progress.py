@@ -28,20 +28,22 @@ class ProgressBar:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
-        self._step: tuple[str, int] | None = None
+        self._done = 0
+        self._total: int | None = None
 
     def update(self, text: str) -> None:
-        """Show a text; one such as "20 of 80 records" moves the bar, another total restarts it."""
+        """Show a text; one such as "20 of 80 records" moves the bar.
+
+        The next step of the work has another total, or begins below the last: it restarts the bar.
+        """
         parts = _PARTS.search(text)
         if parts is None:
-            self._step = None
-            self._progress.reset(self._task, description=text, total=None)
+            self._progress.update(self._task, description=text)
             return
         done, total = (int(part.replace(",", "")) for part in parts.groups())
-        step = (_PARTS.sub("", text), total)
-        if step != self._step:
-            self._step = step
+        if total != self._total or done < self._done:
             self._progress.reset(self._task, total=total)
+        self._done, self._total = done, total
         self._progress.update(self._task, description=text, completed=done)
 
 

@@ -149,9 +149,9 @@ def generate(
     check_target(out, "inputs")
     with progress_bar("simulating") as bar:
         if shots is not None:
-            scenario = scenarios.around_shots(site, shots, seed, days)
+            scenario = scenarios.around_shots(site, shots, seed, days, bar.update)
         else:
-            scenario = scenarios.days(site, seed, days or 1, scenarios.local_midnight(site, begin))
+            scenario = scenarios.days(site, seed, days or 1, scenarios.local_midnight(site, begin), bar.update)
         total = len(scenario.city.records)
         written = write_archive(
             out,

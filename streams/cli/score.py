@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from streams.cli.options import Config, SiteName, screen, settings_of, site_of, whole
+from streams.cli.progress import progress_bar
 from streams.core.errors import RampwatchError
 from streams.resources.sites import load_site
 
@@ -30,8 +31,8 @@ def calibrate(
     from streams.resources.paths import resource_path
 
     site, path = site_of(settings_of(config, site_name)), out or resource_path("calibration", FILE)
-    with screen.status("simulating") as status:
-        fitted = fit(site, range(FIRST_SEED, FIRST_SEED + seeds), status.update)
+    with progress_bar("simulating") as bar:
+        fitted = fit(site, range(FIRST_SEED, FIRST_SEED + seeds), bar.update)
     try:
         path.write_bytes(as_json(fitted))
     except OSError as error:
@@ -61,9 +62,9 @@ def evaluate(
     if markdown is not None:
         around_markers(markdown)  # fail before minutes of work, not after
     site, held_out = site_of(settings_of(config, site_name)), range(FIRST_HELD_OUT, FIRST_HELD_OUT + seeds)
-    with screen.status("simulating") as status:
+    with progress_bar("simulating") as bar:
         evaluation = measure(
-            site, load_site("kansas-city"), held_out, max(2, seeds // 2), load_calibration(), status.update
+            site, load_site("kansas-city"), held_out, max(2, seeds // 2), load_calibration(), bar.update
         )
     table = as_markdown(evaluation)
     if markdown is None:

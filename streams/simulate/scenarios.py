@@ -21,7 +21,7 @@ from streams.core.topics import SHOTS
 from streams.importers.kansas_city import load_activations
 from streams.resources.paths import resource_path
 from streams.resources.site_check import check_shots
-from streams.simulate.city import City, SimulatedRecord, simulate
+from streams.simulate.city import City, Progress, SimulatedRecord, simulate, unreported
 from streams.simulate.history import history
 from streams.simulate.plan import CityPlan
 
@@ -77,17 +77,19 @@ def evening(site: Site, seed: int) -> Scenario:
     return Scenario(site, city, about, history(site, city.records, seed) if site.name == _SITE_WITH_HISTORY else [])
 
 
-def days(site: Site, seed: int, number: int, begin: datetime) -> Scenario:
+def days(site: Site, seed: int, number: int, begin: datetime, progress: Progress = unreported) -> Scenario:
     """Return ``number`` simulated days with ordinary event rates, starting at a local midnight."""
     plan = CityPlan(begin_ms=round(begin.timestamp() * 1000), duration_ms=number * _DAY_MS, seed=seed)
     return Scenario(
         site,
-        simulate(site, plan),
+        simulate(site, plan, None, progress),
         f"{number} simulated day{'s' * (number != 1)} in {site.title or site.name} (seed {seed})",
     )
 
 
-def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -> Scenario:
+def around_shots(
+    site: Site, file: Path, seed: int, number: int | None = None, progress: Progress = unreported
+) -> Scenario:
     """Return the real activations of a file with simulated cars around them.
 
     ``number`` limits them to that many days. Raises `RampwatchError` if the file is not a list of
@@ -120,7 +122,7 @@ def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -
         f"{len(shots)} real gunshots from {file.name} ({row_counts}); "
         f"cars, plates and reads are simulated (seed {seed})"
     )
-    return Scenario(site, simulate(site, plan, shots), about)
+    return Scenario(site, simulate(site, plan, shots, progress), about)
 
 
 def default_scenario(site: Site, seed: int, shots: Path | None) -> Scenario:
