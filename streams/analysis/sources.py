@@ -67,7 +67,7 @@ class SourceTallies(Struct, frozen=True):
     as_of_ms: int
     rows: int = 0
     """The rows or records read."""
-    refused: dict[str, int] = {}
+    rejected: dict[str, int] = {}
     """How many of them cannot be counted, by reason."""
     warnings: list[str] = []
 
@@ -103,7 +103,7 @@ def _of_activations(source: Path, site: Site, rules: JoinRules) -> SourceTallies
     check_shots(str(source), [(shot.lat, shot.lon) for shot in shots], site, rules.max_distance_m)
     tallies = [tally_of_shot(shot, site) for shot in shots]
     as_of_ms = shots[-1].occurred_at_ms + 1
-    return SourceTallies(tallies, _located(shots), as_of_ms, activations.rows, activations.refused)
+    return SourceTallies(tallies, _located(shots), as_of_ms, activations.rows, activations.rejected)
 
 
 def _of_outcomes(source: Path, site: Site, progress: Progress) -> SourceTallies:
@@ -125,13 +125,13 @@ def _of_outcomes(source: Path, site: Site, progress: Progress) -> SourceTallies:
 
 
 def _replayed(source: Path, manifest: Manifest | None) -> tuple[int, dict[str, int]]:
-    """Return how many records the replay read, and how many it refused, by reason."""
+    """Return how many records the replay read, and how many it rejected, by reason."""
     if manifest is None:
         return 0, {}
-    refused: Counter[str] = Counter()
-    for counts in manifest.refused.values():
-        refused.update(counts)
-    return manifest.consumed, dict(refused)
+    rejected: Counter[str] = Counter()
+    for counts in manifest.rejected.values():
+        rejected.update(counts)
+    return manifest.consumed, dict(rejected)
 
 
 def _bytes_of(source: Path, report: Report) -> Progress:
@@ -157,28 +157,28 @@ def _of_inputs(source: Path, site: Site, rules: JoinRules, partitions: int, repo
     pipeline = new_pipeline(site, rules)
     tallies: list[Tally] = []
     shots: dict[str, ShotAlert] = {}
-    refused: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
     for number, record in enumerate(inputs.records):
         if number % _REPORT_EVERY == 0:
             report(f"joined {number:,} of {len(inputs.records):,} records")
         effects = apply_record(pipeline, record)
-        refused.update(dead.error.reason for dead in effects.dead_letters)
+        rejected.update(dead.error.reason for dead in effects.dead_letters)
         tallies += effects.tallies
         for shot in effects.shots:
             known = shots.get(shot.alert_id)
             if known is None or shot.revision >= known.revision:
                 shots[shot.alert_id] = shot
     if pipeline.last_event_ms == NEVER:
-        reasons = f" ({counts_text(refused)})" if refused else ""
+        reasons = f" ({counts_text(rejected)})" if rejected else ""
         raise ArchiveError(f"{source}: has no usable event{reasons}; a replay's dead letters give the reasons")
     located = _located(shot for shot in shots.values() if shot.status != "dismissed")
     rows = len(inputs.records)
-    return SourceTallies(tallies, located, pipeline.last_event_ms + 1, rows, dict(refused), inputs.warnings)
+    return SourceTallies(tallies, located, pipeline.last_event_ms + 1, rows, dict(rejected), inputs.warnings)
 
 
-def counts_text(refused: Mapping[str, int]) -> str:
+def counts_text(rejected: Mapping[str, int]) -> str:
     """Return counts by reason as text, the most frequent first: ``3 schema, 1 late``."""
-    ordered = sorted(refused.items(), key=lambda item: (-item[1], item[0]))
+    ordered = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {reason}" for reason, count in ordered)
 
 

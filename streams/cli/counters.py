@@ -16,7 +16,7 @@ from rich.table import Table
 from streams.cli.files import check_writable, write_whole
 from streams.cli.options import AsOf, Config, SiteName, screen, settings_of, site_of, whole
 from streams.cli.progress import progress_bar
-from streams.cli.refused import report_refused
+from streams.cli.rejected import report_rejected
 from streams.core.counters.events import KINDS, Kind
 from streams.core.errors import RampwatchError
 
@@ -66,14 +66,14 @@ def counters(
         engine = count_tallies(tallies, used_site, settings.counters, as_of_ms)
         counts, alerts, c2 = engine.counters(), engine.alerts(), c2_alarms(engine)
     since = {kind: engine.counted_since(kind) for kind in KINDS}
-    _tell(source, tallies)
+    _report_source(source, tallies)
     if picture is not None:
         _write(picture, draw_chart(engine, used_site, settings.counters, kind, c2, panels))
     if json:
         report = {
             "as_of_ms": engine.as_of_ms,
             "counted_since": since,
-            "refused": tallies.refused,
+            "rejected": tallies.rejected,
             "counters": counts,
             "alerts": alerts,
             "ears_c2": c2,
@@ -130,7 +130,7 @@ def scan(
             raise RampwatchError(f"{source}: has no located shots; name an archive of inputs, not of outcomes")
         as_of_ms = tallies.as_of_ms if as_of is None else moment_ms(as_of, used_site.time_zone)
         found = clusters(tallies.shots, used_site, as_of_ms, plan, bar.update)
-    _tell(source, tallies)
+    _report_source(source, tallies)
     if json:
         for cluster in found:
             print(msgspec.json.encode(cluster).decode())
@@ -184,9 +184,9 @@ def false_alarms(
         if days is None or len(days.counts) < 365:
             raise RampwatchError(f"{source}: has less than a year of {kind} to shuffle; name a longer archive")
         measured = measure(days.counts, len(used_site.zones), settings.counters, shuffles, seed, bar.update)
-    _tell(source, tallies)
+    _report_source(source, tallies)
     if json:
-        print(msgspec.json.encode(msgspec.to_builtins(measured) | {"refused": tallies.refused}).decode())
+        print(msgspec.json.encode(msgspec.to_builtins(measured) | {"rejected": tallies.rejected}).decode())
     else:
         per_year = f"{measured.per_year:.2f} a year"
         print(f"{measured.alarms:,} false alarms in {measured.years:,.0f} shuffled years, {per_year}")
@@ -196,11 +196,11 @@ def false_alarms(
         sys.exit(1)
 
 
-def _tell(source: Path, tallies: SourceTallies) -> None:
+def _report_source(source: Path, tallies: SourceTallies) -> None:
     """Print what a user should know about a source to standard error."""
     for warning in tallies.warnings:
         screen.print(warning, style="yellow", markup=False)
-    report_refused(str(source), tallies.rows, tallies.refused, "none of them is counted")
+    report_rejected(str(source), tallies.rows, tallies.rejected, "none of them is counted")
 
 
 def _write(file: Path, text: str) -> None:

@@ -14,15 +14,18 @@ from rich.table import Table
 
 from streams.cli.options import AsOf, Config, SiteName, print_table, screen, settings_of, site_of, whole
 from streams.cli.progress import progress_bar
-from streams.cli.refused import report_refused
+from streams.cli.rejected import report_rejected
 from streams.core.errors import RampwatchError
 from streams.core.events import Outcome
 from streams.core.site import Site
 from streams.core.topics import INPUTS
-from streams.settings import warnings
+from streams.settings import Settings, warnings
 
 if TYPE_CHECKING:
     from streams.replay.compare import Contents
+    from streams.replay.inputs import Inputs
+    from streams.replay.outcomes import Outcomes
+    from streams.replay.run import CounterOptions
 
 
 def replay(
@@ -41,49 +44,27 @@ def replay(
     import msgspec
 
     from streams.cli.moments import moment_ms
-    from streams.replay.archive import archive_bytes
     from streams.replay.compare import differences_from
     from streams.replay.folder import check_target
-    from streams.replay.inputs import read_inputs
     from streams.replay.manifest import read_manifest
     from streams.replay.run import CounterOptions
-    from streams.replay.run import replay as run_replay
 
     settings = settings_of(config, site_name)
     site = site_of(settings)
     for warning in warnings(settings):
         screen.print(warning, style="yellow", markup=False)
     as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, site.time_zone)
-    counter_options = CounterOptions(settings.counters, as_of_ms)
     # everything that can be wrong with the folders is found before the work, not after it
     expected = None if expect is None else _expected(expect, archive, out, site)
-    total_bytes = archive_bytes(archive)
     check_target(out, "outcomes")
-    with progress_bar("reading the archive") as bar:
-        inputs = read_inputs(
-            archive,
-            site,
-            settings.join,
-            settings.partitions,
-            lambda done: bar.update(f"read {done:,} of {total_bytes:,} bytes"),
-        )
-        total = len(inputs.records)
-        outcomes = run_replay(
-            inputs.records,
-            site,
-            settings.join,
-            out,
-            settings.partitions,
-            lambda done: bar.update(f"joined {done:,} of {total:,} records"),
-            counter_options,
-        )
+    outcomes, inputs = _replayed(archive, out, site, settings, CounterOptions(settings.counters, as_of_ms))
     manifest = read_manifest(out)
     assert manifest is not None
     for warning in inputs.warnings:
         screen.print(warning, style="yellow", markup=False)
-    report_refused(str(archive), total, _by_reason(manifest.refused), f"see {out}/dead-letters.jsonl")
+    report_rejected(str(archive), len(inputs.records), _by_reason(manifest.rejected), f"see {out}/dead-letters.jsonl")
     if json:
-        print(msgspec.json.encode({**outcomes, "refused": manifest.refused}).decode())
+        print(msgspec.json.encode({**outcomes, "rejected": manifest.rejected}).decode())
     else:
         _print_outcomes(outcomes, out)
     if expected is not None:
@@ -93,6 +74,27 @@ def replay(
         screen.print(f"differences: {len(differing)}" if differing else "no differences")
         if differing:
             sys.exit(1)
+
+
+def _replayed(
+    archive: Path, out: Path, site: Site, settings: Settings, options: CounterOptions
+) -> tuple[Outcomes, Inputs]:
+    """Read the archive and replay it, with progress."""
+    from streams.replay.archive import archive_bytes
+    from streams.replay.inputs import read_inputs
+    from streams.replay.run import replay as run_replay
+
+    rules, partitions, size = settings.join, settings.partitions, archive_bytes(archive)
+    with progress_bar("reading the archive") as bar:
+        inputs = read_inputs(
+            archive, site, rules, partitions, lambda done: bar.update(f"read {done:,} of {size:,} bytes")
+        )
+        records = inputs.records
+
+        def joined(done: int) -> None:
+            bar.update(f"joined {done:,} of {len(records):,} records")
+
+        return run_replay(records, site, rules, out, partitions, joined, options), inputs
 
 
 def _expected(expect: Path, archive: Path, out: Path, site: Site) -> Contents:
@@ -109,8 +111,8 @@ def _expected(expect: Path, archive: Path, out: Path, site: Site) -> Contents:
     return read_contents(expect)
 
 
-def _by_reason(refused: Mapping[str, Mapping[str, int]]) -> Counter[str]:
-    return sum((Counter(counts) for counts in refused.values()), Counter())
+def _by_reason(rejected: Mapping[str, Mapping[str, int]]) -> Counter[str]:
+    return sum((Counter(counts) for counts in rejected.values()), Counter())
 
 
 def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) -> None:

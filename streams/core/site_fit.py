@@ -56,8 +56,8 @@ def unknown_zones(site: Site, zone_ids: Iterable[str]) -> int:
     return _most(len(named - {zone.zone_id for zone in site.zones}), len(named), 1)
 
 
-def _most(misfits: int, total: int, least: int) -> int:
-    return misfits if misfits >= least and 2 * misfits > total else 0
+def _most(found: int, total: int, least: int) -> int:
+    return found if found >= least and 2 * found > total else 0
 
 
 def far_ramps(site: Site) -> list[str]:

@@ -96,7 +96,7 @@ class Activations(msgspec.Struct):
         return len(self.alerts)
 
     @property
-    def refused(self) -> dict[str, int]:
+    def rejected(self) -> dict[str, int]:
         """How many rows are invalid, by `InvalidRow.field`."""
         return dict(Counter(invalid.field for invalid in self.invalid_rows))
 

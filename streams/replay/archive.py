@@ -16,7 +16,7 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from io import BufferedReader
+from io import SEEK_CUR, BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -123,7 +123,7 @@ def read_lines(file: Path, progress: Progress = unreported) -> Iterator[tuple[by
         with file.open("rb") as stored, _lines_of(file, stored) as lines:
             for number, raw in enumerate(lines):
                 if number % REPORT_EVERY == 0:
-                    progress(stored.tell())
+                    progress(stored.seek(0, SEEK_CUR))
                 if number == 0:
                     raw = raw.removeprefix(b"\xef\xbb\xbf")
                 if raw.strip():

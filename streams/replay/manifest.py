@@ -40,7 +40,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """Of rampwatch."""
     records: dict[str, Count]
     """Lines of each file, by name without ending."""
-    refused: dict[str, dict[str, Count]] = {}
+    rejected: dict[str, dict[str, Count]] = {}
     """Of outcomes: how many records of each input topic became dead letters, by reason."""
     consumed: Count = 0
     """Of outcomes: how many records were replayed."""

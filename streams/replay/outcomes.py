@@ -47,7 +47,7 @@ class OutcomeWriter:
         self._partition_of_incident = partition_of_incident
         self._offsets: Counter[tuple[str, int]] = Counter()
         self._records = Counter(dict.fromkeys(_FILES, 0))
-        self._refused: dict[str, Counter[str]] = {}
+        self._rejected: dict[str, Counter[str]] = {}
 
     def __enter__(self) -> Self:
         self._writer.__enter__()
@@ -59,7 +59,7 @@ class OutcomeWriter:
     def write(self, effects: Effects, stamp_ms: int) -> None:
         """Write the effects of a record with this stamp."""
         for dead in effects.dead_letters:
-            self._refused.setdefault(dead.record.topic, Counter())[dead.error.reason] += 1
+            self._rejected.setdefault(dead.record.topic, Counter())[dead.error.reason] += 1
             headers = self._headers | dead.headers
             self._write(DEAD_LETTERS, 0, stamp_ms, dead.key, headers, dead.record.value or b"")
         for incident in effects.incidents:
@@ -85,8 +85,8 @@ class OutcomeWriter:
         self._writer.write(_OUTCOMES, msgspec.json.format(msgspec.json.encode(outcomes)) + b"\n")
         consumed = sum(counts.total() for counts in outcomes.values())
         manifest = manifest_of("outcomes", self._site, dict(self._records), self._digest)
-        refused = {topic: dict(counts) for topic, counts in self._refused.items()}
-        self._writer.commit(structs.replace(manifest, refused=refused, consumed=consumed))
+        rejected = {topic: dict(counts) for topic, counts in self._rejected.items()}
+        self._writer.commit(structs.replace(manifest, rejected=rejected, consumed=consumed))
 
     def _write(
         self, topic: str, partition: int, stamp_ms: int, key: str, headers: dict[str, str], value: bytes

@@ -115,7 +115,7 @@ def around_shots(
         background_reads_per_minute=min(10.0, _MAX_BACKGROUND_READS * 60_000 / (end_ms - begin_ms)),
     )
     shots = [alert for alert, at_ms in zip(activations.alerts, times, strict=True) if at_ms < end_ms]
-    reasons = ", ".join(f"{count:,} {field}" for field, count in sorted(activations.refused.items()))
+    reasons = ", ".join(f"{count:,} {field}" for field, count in sorted(activations.rejected.items()))
     row_counts = f"{activations.rows} rows: {activations.imported} imported, {len(activations.invalid_rows)} rejected"
     row_counts += f": {reasons}" if reasons else ""
     about = (

@@ -375,7 +375,7 @@ def test_the_command_prints_tables_or_json_and_writes_a_chart(tmp_path):
     assert shown.stdout.startswith(f"as of Fri 2026-06-05 12:00:00\n{since}\nShots  ")
     assert (tmp_path / "p.svg").read_text().startswith("<svg ")
     as_json = json.loads(rampwatch("counters", str(archive), "--json", "--as-of", "2026-06-04").stdout)
-    assert as_json.keys() == {"as_of_ms", "counted_since", "refused", "counters", "alerts", "ears_c2"}
+    assert as_json.keys() == {"as_of_ms", "counted_since", "rejected", "counters", "alerts", "ears_c2"}
     assert as_json["counted_since"] == {
         "shots": "2026-03-08",
         "stolen_vehicle_hits": None,

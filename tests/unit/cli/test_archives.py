@@ -1,4 +1,4 @@
-"""The commands that read and write archives: the right site, whole files, what was refused."""
+"""The commands that read and write archives: the right site, whole files, what was rejected."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refused(ended: subprocess.CompletedProcess[str], code: int = 2) -> str:
+def error_of(ended: subprocess.CompletedProcess[str], code: int = 2) -> str:
     """The one sentence of a command that did nothing."""
     assert ended.returncode == code, ended.stderr
     assert ended.stdout == ""
@@ -64,7 +64,7 @@ def refused(ended: subprocess.CompletedProcess[str], code: int = 2) -> str:
     ],
 )
 def test_another_citys_shots_are_refused_with_the_remedy(city: Path, line: str) -> None:
-    sentence = refused(rampwatch(*line.split(), "--site", "hartford", cwd=city))
+    sentence = error_of(rampwatch(*line.split(), "--site", "hartford", cwd=city))
     assert "hartford" in sentence
     assert sentence.endswith("use --site kansas-city")
     assert not (city / "elsewhere").exists()
@@ -75,14 +75,14 @@ def test_outcomes_of_another_site_are_refused_without_a_manifest_too(city: Path,
         (tmp_path / name).write_bytes(text)
     (tmp_path / MANIFEST).unlink()
     assert rampwatch("counters", ".", "--site", "kansas-city", cwd=tmp_path).returncode == 0
-    sentence = refused(rampwatch("counters", ".", "--site", "hartford", cwd=tmp_path))
+    sentence = error_of(rampwatch("counters", ".", "--site", "hartford", cwd=tmp_path))
     assert "has counts of 245 zones that site hartford does not have; use --site kansas-city" in sentence
 
 
 def test_expected_outcomes_of_another_site_are_refused_before_the_work(city: Path, tmp_path: Path) -> None:
     assert rampwatch("generate", "hartford", cwd=tmp_path).returncode == 0
     replayed = rampwatch("replay", "hartford", "--out", "out", "--expect", str(city / "answers"), cwd=tmp_path)
-    assert "an archive of site kansas-city, not of hartford" in refused(replayed)
+    assert "an archive of site kansas-city, not of hartford" in error_of(replayed)
     assert not (tmp_path / "out").exists()
 
 
@@ -123,7 +123,7 @@ def test_the_setting_says_when_counting_began_if_the_data_do_not(city: Path) -> 
     assert re.search(r"\d new\b", shown.stdout)
 
 
-# --- what was refused
+# --- what was rejected
 
 
 @pytest.mark.parametrize("command", ["counters", "scan"])
@@ -133,11 +133,13 @@ def test_refused_rows_of_a_table_are_counted_by_reason(city: Path, tmp_path: Pat
     (tmp_path / "more.csv").write_text("\n".join(rows))
     ended = rampwatch(command, "more.csv", "--site", "kansas-city", cwd=tmp_path)
     assert ended.returncode == 0
-    (told,) = ended.stderr.splitlines()
-    assert told == f"more.csv: 3 of {len(rows) - 1} rows refused: 1 cells, 1 repeated, 1 time; none of them is counted"
+    (shown,) = ended.stderr.splitlines()
+    assert (
+        shown == f"more.csv: 3 of {len(rows) - 1} rows rejected: 1 cells, 1 repeated, 1 time; none of them is counted"
+    )
     if command == "counters":
         report = json.loads(rampwatch(command, "more.csv", "--site", "kansas-city", "--json", cwd=tmp_path).stdout)
-        assert report["refused"] == {"cells": 1, "repeated": 1, "time": 1}
+        assert report["rejected"] == {"cells": 1, "repeated": 1, "time": 1}
 
 
 def test_refused_records_of_an_archive_are_counted_by_reason(city: Path, tmp_path: Path) -> None:
@@ -149,12 +151,12 @@ def test_refused_records_of_an_archive_are_counted_by_reason(city: Path, tmp_pat
     for line in ("replay . --out out", "counters .", "counters out"):
         ended = rampwatch(*line.split(), "--site", "kansas-city", cwd=tmp_path)
         assert ended.returncode == 0, ended.stderr
-        (told,) = [row for row in ended.stderr.splitlines() if "refused" in row]
-        assert re.search(r": 3 of [\d,]+ rows refused: 2 not_json, 1 schema; ", told)
+        (shown,) = [row for row in ended.stderr.splitlines() if "rejected" in row]
+        assert re.search(r": 3 of [\d,]+ rows rejected: 2 not_json, 1 schema; ", shown)
         as_json = rampwatch(*line.split(), "--site", "kansas-city", "--json", cwd=tmp_path)
         by_reason = {"not_json": 2, "schema": 1}
         expected = {SHOTS: by_reason} if line.startswith("replay") else by_reason
-        assert json.loads(as_json.stdout)["refused"] == expected
+        assert json.loads(as_json.stdout)["rejected"] == expected
 
 
 # --- whole or not at all
@@ -183,7 +185,7 @@ def limited(limit: int, *arguments: str, cwd: Path) -> subprocess.CompletedProce
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(city: Path, line: str, file: str) -> None:
     before = contents(city)
     ended = limited(5_000 if "new.svg" not in line else 100, *line.split(), cwd=city)
-    assert refused(ended, 1).startswith(f"rampwatch: {file}: cannot be written (File too large); free some space")
+    assert error_of(ended, 1).startswith(f"rampwatch: {file}: cannot be written (File too large); free some space")
     assert contents(city) == before
     assert not (city / "new").exists()
 
@@ -235,7 +237,7 @@ def test_a_closed_standard_output_ends_a_command_quietly(city: Path, options: li
 def test_folders_are_checked_before_the_work(city: Path, line: str, sentence: str) -> None:
     before = contents(city)
     options = [] if "--site" in line else ["--site", "kansas-city"]
-    assert sentence in refused(rampwatch(*line.split(), *options, cwd=city))
+    assert sentence in error_of(rampwatch(*line.split(), *options, cwd=city))
     assert contents(city) == before
     assert not (city / "new").exists()
 
@@ -244,7 +246,7 @@ def test_expected_outcomes_that_cannot_be_read_are_reported_before_the_work(city
     for name, text in contents(city / "answers").items():
         (tmp_path / name).write_bytes(text + b"broken\n" if name == "linked-incidents.jsonl" else text)
     options = ["--site", "kansas-city", "--expect", str(tmp_path)]
-    sentence = refused(rampwatch("replay", "city", "--out", "new", *options, cwd=city))
+    sentence = error_of(rampwatch("replay", "city", "--out", "new", *options, cwd=city))
     assert "is not a record with a key" in sentence
     assert not (city / "new").exists()
 

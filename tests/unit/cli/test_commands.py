@@ -217,7 +217,7 @@ def read_until_closed(terminal: int) -> Iterator[bytes]:
 def test_the_outcomes_are_printed_as_json(city: Path) -> None:
     ended = rampwatch("replay", "city", "--out", "once", "--json", cwd=city)
     outcomes = json.loads(ended.stdout)
-    assert outcomes.pop("refused") == {}
+    assert outcomes.pop("rejected") == {}
     assert set(INPUTS) == set(outcomes)
     assert outcomes == json.loads((city / "once/outcomes.json").read_text())
 

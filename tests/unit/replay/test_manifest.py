@@ -79,14 +79,14 @@ def test_a_manifest_names_the_site_the_version_and_the_records_and_no_path(tmp_p
         "digest": None,
         "version": streams.__version__,
         "records": dict.fromkeys(INPUTS, 0) | {SHOTS: 5},
-        "refused": {},
+        "rejected": {},
         "consumed": 0,
     }
     elsewhere = replace(HARTFORD, name="/home/somebody/cities/ours.geojson")
     assert manifest_of("inputs", elsewhere, {}).site == "ours.geojson"
 
 
-def test_the_manifest_of_outcomes_has_their_digest_and_counts_what_was_refused(tmp_path):
+def test_the_manifest_of_outcomes_has_their_digest_and_counts_what_was_rejected(tmp_path):
     records = [
         Record(SHOTS, 0, n, NOON_MS, json.dumps(shot(n, PLACES["hartford"])).encode() if n else b"x") for n in range(3)
     ]
@@ -94,7 +94,7 @@ def test_the_manifest_of_outcomes_has_their_digest_and_counts_what_was_refused(t
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
     assert (manifest.kind, manifest.consumed) == ("outcomes", 4)
-    assert manifest.refused == {SHOTS: {"not_json": 1}, READS: {"schema": 1}}
+    assert manifest.rejected == {SHOTS: {"not_json": 1}, READS: {"schema": 1}}
     for name, count in manifest.records.items():
         lines = (tmp_path / "out" / f"{name}.jsonl").read_bytes().splitlines()
         assert len(lines) == count
@@ -143,9 +143,9 @@ def test_inputs_of_a_site_file_that_has_changed_since_are_read_with_a_warning(tm
 def test_an_archive_without_a_manifest_is_judged_by_where_its_shots_lie(tmp_path):
     folder = foreign(tmp_path / "city", SHOTS, *(shot(n, PLACES["kansas-city"]) for n in range(4)))
     assert inputs(folder, KANSAS_CITY) == []
-    with pytest.raises(WrongSiteError) as refused:
+    with pytest.raises(WrongSiteError) as raised:
         inputs(folder, HARTFORD)
-    assert str(refused.value) == (
+    assert str(raised.value) == (
         f"{folder}: 4 of 4 shots lie in no zone and more than 8,000 m from every ramp of site hartford; "
         "use --site kansas-city"
     )

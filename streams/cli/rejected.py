@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from streams.cli.options import screen
 
 
-def report_refused(source: str, rows: int, refused: Mapping[str, int], remedy: str) -> None:
+def report_rejected(source: str, rows: int, rejected: Mapping[str, int], remedy: str) -> None:
     """Print one line with the counts by reason to standard error, or nothing if all were used."""
     from streams.analysis.sources import counts_text
 
-    total = sum(refused.values())
+    total = sum(rejected.values())
     if total:
         screen.print(
-            f"{source}: {total:,} of {rows:,} rows refused: {counts_text(refused)}; {remedy}",
+            f"{source}: {total:,} of {rows:,} rows rejected: {counts_text(rejected)}; {remedy}",
             style="yellow",
             markup=False,
         )
