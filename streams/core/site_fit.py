@@ -34,7 +34,12 @@ def sample(items: Sequence[_Item]) -> Sequence[_Item]:
 
 
 def is_near(site: Site, place: Place, max_distance_m: int) -> bool:
-    """Return whether a place lies in a zone of the site or near one of its ramps."""
+    """Return whether a place lies in a zone of the site or near one of its ramps.
+
+    A site without zones is what lies between its ramps.
+    """
+    if not site.zones:
+        return _from_box_m([(ramp.lat, ramp.lon) for ramp in site.ramps.values()], place) <= max_distance_m
     if site.zone_at(*place) != CITY:
         return True
     return any(distance_m(*place, ramp.lat, ramp.lon) <= max_distance_m for ramp in site.ramps.values())
@@ -65,14 +70,14 @@ def far_ramps(site: Site) -> list[str]:
 
     A ramp in the wrong place is not an error of the file's form, so a site with one is accepted.
     """
-    corners = [corner for zone in site.zones for polygon in zone.geometry for ring in polygon for corner in ring]
+    corners = [(lat, lon) for zone in site.zones for polygon in zone.geometry for ring in polygon for lon, lat in ring]
     if not corners:
         return []
-    lons, lats = zip(*corners, strict=True)
-    west, east, south, north = min(lons), max(lons), min(lats), max(lats)
-    return [
-        ramp.ramp_id
-        for ramp in site.ramps.values()
-        if distance_m(ramp.lat, ramp.lon, min(max(ramp.lat, south), north), min(max(ramp.lon, west), east))
-        > _RAMP_FAR_M
-    ]
+    return [ramp.ramp_id for ramp in site.ramps.values() if _from_box_m(corners, (ramp.lat, ramp.lon)) > _RAMP_FAR_M]
+
+
+def _from_box_m(corners: Collection[Place], place: Place) -> int:
+    """Return the distance of a place from the box around some places; 0 inside it."""
+    lats, lons = zip(*corners, strict=True)
+    lat, lon = place
+    return distance_m(lat, lon, min(max(lat, min(lats)), max(lats)), min(max(lon, min(lons)), max(lons)))

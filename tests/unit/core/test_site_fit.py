@@ -22,6 +22,14 @@ def test_a_place_is_near_in_a_zone_or_within_reach_of_a_ramp() -> None:
     assert not is_near(SITE, AWAY, FAR_M)
 
 
+def test_a_site_without_zones_is_what_lies_between_its_ramps() -> None:
+    corners = {name: Ramp(name, "I-91", "48", "on", lat, -72.65) for name, lat in (("s", 41.0), ("n", 42.0))}
+    site = Site("example", "America/New_York", corners)
+    assert is_near(site, (41.5, -72.65), FAR_M)
+    assert is_near(site, (42.05, -72.65), FAR_M)
+    assert not is_near(site, (42.5, -72.65), FAR_M)
+
+
 @pytest.mark.parametrize(
     ("away", "inside", "elsewhere"), [(2, 0, 0), (3, 0, 3), (3, 3, 0), (3, 2, 3), (100, 99, 100), (100, 100, 0)]
 )
