@@ -58,7 +58,7 @@ def counters(
     used_site = site_of(settings)
     as_of_ms = None if as_of is None else moment_ms(as_of, used_site.time_zone, "--as-of")
     if picture is not None:
-        check_writable(picture)
+        check_writable("--picture", picture)
     with progress(screen, "reading") as report:
         tallies = read_tallies(source, used_site, settings.join, settings.partitions, part_of(report, 0.0, 0.9))
         report("counting", 0.9)
@@ -204,5 +204,5 @@ def _report_source(source: Path, tallies: SourceTallies) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    write_whole(file, text.encode())
+    write_whole("--picture", file, text.encode())
     screen.print(f"picture written to {file}")

@@ -43,7 +43,7 @@ def calibrate(
         sys.stdout.write(as_json(fitted).decode())
         screen.print(fitted_to)
         return
-    write_whole(out, as_json(fitted))
+    write_whole("--out", out, as_json(fitted))
     screen.print(f"{fitted_to}: {out}; set RAMPWATCH_CALIBRATION={out} to use it")
 
 
@@ -56,7 +56,7 @@ def _check_calibration_file(out: Path) -> None:
             f"--out {out}: this is the calibration that ships with rampwatch; name another file, and set "
             "RAMPWATCH_CALIBRATION to it"
         )
-    check_writable(out)
+    check_writable("--out", out)
     if out.is_file() and out.stat().st_size:
         try:
             read_calibration(out)

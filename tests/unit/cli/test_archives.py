@@ -179,7 +179,7 @@ def limited(limit: int, *arguments: str, cwd: Path) -> subprocess.CompletedProce
         ("generate new --site kansas-city --shots week.csv --days 1", "new/ramp-plate-reads.jsonl"),
         ("replay city --out new --site kansas-city", "new/spike-counters.jsonl"),
         ("replay city --out answers --site kansas-city", "answers/spike-counters.jsonl"),
-        ("counters week.csv --site kansas-city --picture new.svg --json", "new.svg"),
+        ("counters week.csv --site kansas-city --picture new.svg --json", "--picture new.svg"),
     ],
 )
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(city: Path, line: str, file: str) -> None:
@@ -230,8 +230,8 @@ def test_a_closed_standard_output_ends_a_command_quietly(city: Path, options: li
         ("replay city --out new --expect new", "--expect new: same folder as --out"),
         ("replay city --out new --expect city", "--expect city: same folder as the archive"),
         ("replay city --out week.csv/new", "week.csv/new: cannot be written"),
-        ("counters city --picture nowhere/picture.svg", "nowhere/picture.svg: cannot be written"),
-        ("counters city --picture answers", "answers: cannot be written (it is a folder)"),
+        ("counters city --picture nowhere/picture.svg", "--picture nowhere/picture.svg: cannot be written"),
+        ("counters city --picture answers", "--picture answers: cannot be written (it is a folder)"),
     ],
 )
 def test_folders_are_checked_before_the_work(city: Path, line: str, sentence: str) -> None:

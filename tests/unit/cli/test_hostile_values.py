@@ -112,6 +112,7 @@ def accepted_in_file(name: str, hostile: str) -> bool:
         "metrics_host": {"a text for a number"},
         "republish": {"true"},
         "plain_records": {"true"},
+        "wait": {"true"},
         "join.placeholder_plates": {"a list"},
     }
     if hostile == "an empty text" and name.startswith(("sasl_", "ssl_")):
