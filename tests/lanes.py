@@ -44,6 +44,14 @@ class Lane:
     """How long a broker is paused while workers are at work, in seconds."""
     chaos_faults: int
     """Faults in a chaos run."""
+    kept_reads: int
+    """Reads that a partition keeps while the stolen list is imported in bulk."""
+    imported_hits: int
+    """Hits of that import."""
+    hot_reads: int
+    """Reads of one stolen plate."""
+    hot_shots: int
+    """Shots around them."""
 
 
 QUICK = Lane(
@@ -62,6 +70,10 @@ QUICK = Lane(
     shuffles=20,
     broker_pauses_s=(40,),
     chaos_faults=5,
+    kept_reads=100_000,
+    imported_hits=10_000,
+    hot_reads=10_000,
+    hot_shots=100,
 )
 SOAK = Lane(
     replayed_worlds=10_000,
@@ -79,6 +91,10 @@ SOAK = Lane(
     shuffles=200,
     broker_pauses_s=(35, 40, 40, 60, 90, 40, 90, 36),
     chaos_faults=50,
+    kept_reads=4_000_000,
+    imported_hits=100_000,
+    hot_reads=100_000,
+    hot_shots=1_000,
 )
 IS_SOAK = os.environ.get("SOAK") == "1"
 LANE = SOAK if IS_SOAK else QUICK

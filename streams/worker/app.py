@@ -29,6 +29,7 @@ from streams.worker.batch_consumer import batch_transport
 from streams.worker.broadcast_reader import BroadcastReader
 from streams.worker.credentials import credentials
 from streams.worker.health import HealthPages, ProgressMonitor
+from streams.worker.joined_ends import JoinedEnds
 from streams.worker.outputs import DEAD_LETTER_BYTES_MAX, Outputs
 from streams.worker.page_server import serve
 from streams.worker.partition import Source
@@ -109,7 +110,16 @@ def build(
     use_plain_records(names if settings.plain_records else ())
     recovery = Recovery(settings, partitions, outputs.headers, progress)
     # Set before the first agent is declared, because declaring one creates the transport.
-    app.transport = batch_transport(app, names, settings.prefix, partitions, recovery, counters, progress)
+    app.transport = batch_transport(
+        app,
+        names,
+        settings.prefix,
+        partitions,
+        recovery,
+        counters,
+        JoinedEnds(settings, partitions.greatest_stamps_ms),
+        progress,
+    )
     reader = BroadcastReader(settings, partitions, progress, loop=app.loop, beacon=app.beacon)
     app.service(_class_for(reader))
     for name in (*names, settings.prefix + TALLIES):

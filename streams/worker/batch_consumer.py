@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -35,7 +35,7 @@ from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.committing_consumer import CommittingConsumer
 from streams.worker.fenced_writer import ProducerFencedError
 from streams.worker.health import ProgressMonitor
-from streams.worker.periodic_query import PeriodicQuery
+from streams.worker.joined_ends import JoinedEnds
 from streams.worker.rebuild import Recovery
 from streams.worker.records import Batch
 from streams.worker.spike_counters import CounterService
@@ -47,22 +47,13 @@ _HITS_AT_ONCE: Final = 1_000
 """Per piece of an import: enough to share a search, few enough for shots to pass between."""
 
 
-class _Ends(NamedTuple):
-    """The ends of partitions, from one query."""
-
-    epoch: int
-    """The epoch of the query."""
-    greatest_ms: dict[int, int]
-    """`AssignedPartitions.greatest_stamps_ms` just before the query."""
-    ends: dict[TP, int]
-
-
 class BatchConsumer(CommittingConsumer):
     """Faust's Kafka consumer, applying the joined topics in batches."""
 
     partitions: AssignedPartitions
     recovery: Recovery
     counters: CounterService
+    ends: JoinedEnds
     leader_topic: str = ""
     """The owner of its one partition is the counter leader. Its records are not read here."""
     prefix: str = ""
@@ -81,7 +72,6 @@ class BatchConsumer(CommittingConsumer):
         """The last batch being applied; it goes on when the drain is cancelled."""
         self._is_stable = False
         """Whether partitions are assigned and no rebalance has begun since."""
-        self._ends: PeriodicQuery[_Ends] = PeriodicQuery(self._fetch_ends)
 
     async def on_stop(self) -> None:
         """Stop the counters and the takeover, commit what was applied, and drop the partitions."""
@@ -90,7 +80,7 @@ class BatchConsumer(CommittingConsumer):
         if self._in_flight is not None:
             await asyncio.wait({self._in_flight})
         await super().on_stop()
-        await self._ends.stop()
+        await self.ends.stop()
         async with self.partitions.lock:
             await self.partitions.close()
 
@@ -339,19 +329,13 @@ class BatchConsumer(CommittingConsumer):
 
     # ------------------------------------------------------------------ the ends of partitions
 
-    async def _fetch_ends(self) -> _Ends:
-        """Query the ends of the partitions; raises `KafkaError`."""
-        epoch, greatest_ms = self._epoch, self.partitions.greatest_stamps_ms()
-        joined = [tp for tp in self._position if tp.topic in self.batch_topics]
-        return _Ends(epoch, greatest_ms, await self.highwaters(*joined) if joined else {})
-
     async def _check_ends(self) -> None:
         """Note which partitions have been read to their ends; no batch is in flight here."""
         if not self._position or not self.flow_active:
             return
         try:
-            response = self._ends.poll()
-            if response is None or response.epoch != self._epoch:
+            response = self.ends.poll([tp for tp in self._position if tp.topic in self.batch_topics], self._epoch)
+            if response is None:
                 return
             # Transaction markers, which no consumer receives, may follow the last record. The
             # fetcher's position is past them.
@@ -370,7 +354,8 @@ class BatchConsumer(CommittingConsumer):
                 source = (tp.topic.removeprefix(self.prefix), tp.partition)
                 self.partitions.read_to_end(source, positions[tp], response.greatest_ms)
             await self.partitions.publish()
-            if self._assigned <= self._position.keys() and at_end == positions.keys():
+            joined = {tp for tp in self._position if tp.topic in self.batch_topics}
+            if self._assigned <= self._position.keys() and at_end == joined:
                 self.progress.mark()  # there is nothing to commit
 
     def _note_lag_from(self, tp: TP, offset: int) -> None:
@@ -384,6 +369,7 @@ def batch_transport(
     partitions: AssignedPartitions,
     recovery: Recovery,
     counters: CounterService,
+    ends: JoinedEnds,
     progress: ProgressMonitor,
 ) -> Any:  # noqa: ANN401 - Faust has no types
     """Return a transport for ``app`` whose consumer applies ``topics`` in whole batches."""
@@ -398,6 +384,7 @@ def batch_transport(
             self.recovery = recovery
             self.progress = progress
             self.counters = counters
+            self.ends = ends
             counters.on_fenced = self._thread.request_rebalance
             self.prefix = prefix
             partitions.on_fenced = self.drop

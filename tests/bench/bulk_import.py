@@ -73,7 +73,7 @@ def measure(settings: Settings, folder: Path, reads: int, hits: int) -> Figures:
         shot_p50_ms=round(shots_ms[len(shots_ms) // 2]),
         shot_p99_ms=round(shots_ms[len(shots_ms) * 99 // 100]),
         shot_max_ms=round(shots_ms[-1]),
-        takeovers=log.count("partitions rebuilt"),
+        takeovers=log.count(" rebuilt: "),
     )
 
 
