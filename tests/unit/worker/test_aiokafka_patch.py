@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import random
 import struct
@@ -331,7 +332,11 @@ def test_a_batch_whose_records_are_all_unreadable_takes_time_in_proportion_to_it
             assert len(rows) == count
         return best
 
-    assert took_s(40_000) < 8 * took_s(10_000)
+    gc.disable()  # its time depends on what other tests have left in memory
+    try:
+        assert took_s(40_000) < 8 * took_s(10_000)
+    finally:
+        gc.enable()
 
 
 def test_an_unreadable_row_is_a_record_that_no_producer_can_send() -> None:
