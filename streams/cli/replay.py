@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -112,7 +112,7 @@ def _by_reason(rejected: Mapping[str, Mapping[str, int]]) -> Counter[str]:
 
 
 def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) -> None:
-    kinds: tuple[Outcome, ...] = ("used", "duplicate", "superseded", "conflict", "forwarded", "late", "dead")
+    kinds: tuple[Outcome, ...] = get_args(Outcome)
     table = Table("topic", *kinds, "consumed")
     for topic in INPUTS:
         counts = outcomes[topic]
