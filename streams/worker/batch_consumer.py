@@ -296,7 +296,7 @@ class BatchConsumer(CommittingConsumer):
             yield reads
 
     async def _search_unlisted(self, batches: Mapping[TP, Sequence[Any]]) -> None:
-        """Prepare for all hits of the batches: the reads, which may be searched, come after them."""
+        """Prepare for all hits of the batches; reads of these batches come after them."""
         for tp, rows in batches.items():
             if tp.topic == self.prefix + HITS:
                 await self.partitions.search_unlisted(Batch(self.prefix, tp.topic, tp.partition, rows))
