@@ -261,7 +261,6 @@ class Engine:
                 if evaluated % _EVALUATIONS_A_STEP == 0:
                     yield
                 self._put_read((alert_id, hit_id, key), order, read)
-        yield
 
     def _put_read(self, key: PairKey, order: ReadOrder, read: Versions[PlateRead]) -> None:
         pair = self._pairs.get(key)

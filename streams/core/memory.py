@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Final, TypeVar
 
 from streams.core.codec import ENCODER, decode
@@ -32,6 +33,8 @@ LISTED_READ_BYTES: Final = 1_200
 """Of memory for a read of a listed plate, measured with long texts left out."""
 _FORGET_TIMES: Final = 32
 """How often in the time it is kept an identity that is sent again forgets its oldest stamps."""
+_FORGOTTEN_A_CALL: Final = 10_000
+"""Identities looked at in one call, some 20 ms: a whole list may be due at once. The rest waits."""
 _AS_RECEIVED_BYTES_MAX: Final = 512
 """Larger records of reads are kept without the fields that rampwatch does not know."""
 
@@ -314,6 +317,7 @@ def marking(touched: OrderedDict[K, bool], mark: Callable[[K], Iterator[None]]) 
         yield from mark(identity)
         if not touched.get(identity, True):
             del touched[identity]
+        yield
 
 
 class _Found:
@@ -357,7 +361,7 @@ def _forget(
     limits: a listing of each hour has 900 in the time that hits are kept.
     """
     later, soon_ms = [], watermark_ms + keep_ms // _FORGET_TIMES
-    for outer, inner in expiry.due(watermark_ms):
+    for outer, inner in islice(expiry.due(watermark_ms), _FORGOTTEN_A_CALL):
         versions = facts[outer][inner]
         if not versions.forget(watermark_ms, keep_ms):
             due_ms = min(max(versions.oldest_ms + keep_ms, soon_ms), versions.last_ms + keep_ms)
