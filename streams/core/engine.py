@@ -41,17 +41,19 @@ from streams.core.incidents import (
     shot_of,
 )
 from streams.core.intake import Admitted, AdmittedReads
-from streams.core.linking import is_evidence, is_near
-from streams.core.memory import HitKey, Memory, Touched
-from streams.core.pairs import Pair, PairKey, ReadOrder, Span
+from streams.core.linking import is_evidence
+from streams.core.memory import HitKey, Memory, ReadKey, Touched, marking
+from streams.core.pairs import Pair, PairKey, ReadOrder, Span, may_be_near, order_of
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration
 from streams.core.site import Site
 from streams.core.windows import NEVER
 
-_KEYS_A_STEP: Final = 500
-"""Plates that a new shot is held against in one step, about a millisecond."""
+_CONTENTS_A_STEP: Final = 2_000
+"""Contents of shots that contents of reads are held against in one step: milliseconds."""
+_EVALUATIONS_A_STEP: Final = 200
+"""Evaluations of a read for a shot and a hit in one step: milliseconds."""
 
 
 class Engine:
@@ -96,7 +98,7 @@ class Engine:
             return self._join_read(event, admitted.plate_key, record.stamp_ms, record.value or b"")
         assert isinstance(event, VehicleHit)
         outcome = self._memory.add_hit(event, admitted.plate_key, record.stamp_ms)
-        self._touched.hits[admitted.plate_key, event.hit_id] = None
+        self._touched.hits[admitted.plate_key, event.hit_id] = True
         return outcome
 
     def search_unlisted(self, keys: Iterable[str]) -> Iterator[None]:
@@ -111,7 +113,7 @@ class Engine:
         event = admitted.event
         if isinstance(event, ShotAlert):
             if self._memory.add_shot(event, admitted.stamp_ms):
-                self._touched.shots[event.alert_id] = None
+                self._touched.shots[event.alert_id] = True
         elif isinstance(event, IncidentAction):
             self._memory.add_action(event, admitted.stamp_ms)
             pair = self._pair_of_incident.get(event.incident_id)
@@ -125,8 +127,10 @@ class Engine:
         """
         outcomes: dict[Outcome, int] = defaultdict(int)
         listed, keys = self._memory.hits, batch.plate_keys
-        some_finalized = self._memory.was_finalized(min(batch.captured_ms))
-        plain = [key not in listed and not some_finalized for key in keys]
+        plain = [key not in listed for key in keys]
+        if self._memory.was_finalized(min(batch.captured_ms)):
+            final = map(self._memory.was_finalized, batch.captured_ms)
+            plain = [is_plain and not is_final for is_plain, is_final in zip(plain, final, strict=True)]
         special = list(map(not_, plain))
         if not self._memory.has_room(compress(zip(batch.reads, keys, strict=True), special)):
             return None
@@ -144,7 +148,7 @@ class Engine:
             self._memory.add_unlisted(read, key, stamp_ms, value)
             return "used"
         outcome = self._memory.add_read(read, key, stamp_ms)
-        self._touched.reads[key, read.read_id, read.captured_at_ms] = None
+        self._touched.reads[key, read.read_id, read.captured_at_ms] = True
         return outcome
 
     def restore(self, incident: LinkedIncident, under_other_digest: bool = False, stands: bool = False) -> None:
@@ -213,39 +217,50 @@ class Engine:
 
     def _mark_touched(self) -> Iterator[None]:
         """Mark the pairs that new facts may change: first those whose reads are found out again."""
-        while self._touched.shots:
-            yield from self._mark_shot(self._touched.shots.popitem()[0])
-        while self._touched.hits:
-            yield from self._mark_hit(*self._touched.hits.popitem()[0])
-        while self._touched.reads:
-            yield from self._mark_read(*self._touched.reads.popitem(last=False)[0])
+        yield from marking(self._touched.shots, self._mark_shot)
+        yield from marking(self._touched.hits, self._mark_hit)
+        yield from marking(self._touched.reads, self._mark_read)
 
     def _mark_shot(self, alert_id: str) -> Iterator[None]:
-        shot = self._memory.shots.get(alert_id)
+        shot, compared = self._memory.shots.get(alert_id), 0
         if shot is None:
             return
         self._dirty.update(dict.fromkeys(self._pairs_of_shot.get(alert_id, ()), True))
-        for n, key in enumerate(self._memory.plates_read(), 1):
-            if any(self._is_near(shot, read) for read in self._candidates(key, shot)):
-                self._dirty.update({(alert_id, hit_id, key): True for hit_id in self._memory.hits.get(key, ())})
-            if n % _KEYS_A_STEP == 0:
-                yield
+        for key in self._memory.plates_read():
+            compared += 1
+            for read in self._candidates(key, shot):
+                compared += len(shot) * len(read)
+                if compared >= _CONTENTS_A_STEP:
+                    compared = 0
+                    yield
+                if may_be_near(shot, read, self._ramps, self._rules):
+                    self._dirty.update({(alert_id, hit_id, key): True for hit_id in self._memory.hits.get(key, ())})
+                    break
 
-    def _mark_hit(self, key: str, hit_id: str) -> Iterator[None]:
-        self._dirty.update(dict.fromkeys(self._pairs_of_hit.get((key, hit_id), ()), True))
+    def _mark_hit(self, hit: HitKey) -> Iterator[None]:
+        key, hit_id = hit
+        self._dirty.update(dict.fromkeys(self._pairs_of_hit.get(hit, ()), True))
         for read in list(self._memory.reads(key)):
-            for alert_id in self._memory.shots_around(_order(read)[0]):
-                pair = (alert_id, hit_id, key)
-                if not self._dirty.get(pair) and self._is_near(self._memory.shots[alert_id], read):
+            compared = 0
+            for alert_id in self._memory.shots_around(order_of(read)[0]):
+                pair, shot = (alert_id, hit_id, key), self._memory.shots[alert_id]
+                compared += len(shot) * len(read)
+                if compared >= _CONTENTS_A_STEP:
+                    compared = 0
+                    yield
+                if not self._dirty.get(pair) and may_be_near(shot, read, self._ramps, self._rules):
                     self._dirty[pair] = True
             yield
 
-    def _mark_read(self, key: str, read_id: str, captured_at_ms: int) -> Iterator[None]:
-        read, order = self._memory.read(key, read_id, captured_at_ms), (captured_at_ms, read_id)
+    def _mark_read(self, identity: ReadKey) -> Iterator[None]:
+        key, read_id, captured_at_ms = identity
+        read, order, evaluated = self._memory.read(*identity), (captured_at_ms, read_id), 0
         for alert_id in self._memory.shots_around(captured_at_ms):
-            for hit_id in self._memory.hits.get(key, ()):
+            for hit_id in list(self._memory.hits.get(key, ())):
+                evaluated += 1
+                if evaluated % _EVALUATIONS_A_STEP == 0:
+                    yield
                 self._put_read((alert_id, hit_id, key), order, read)
-        yield
 
     def _put_read(self, key: PairKey, order: ReadOrder, read: Versions[PlateRead]) -> None:
         pair = self._pairs.get(key)
@@ -260,24 +275,16 @@ class Engine:
         if pair.put(order, stamped):
             self._dirty[key] = was_full and stamped is None  # then one that was left out moves up
 
-    def _is_near(self, shot: Versions[ShotAlert], read: Versions[PlateRead]) -> bool:
-        """Whether the read could be evidence, by place and time, for any content of both."""
-        return any(
-            is_near(alert.event, version.event, self._ramps[version.event.ramp_id], self._rules)
-            for version in read
-            for alert in shot
-        )
-
     def _refill(self, key: PairKey) -> None:
         """Find out again which reads are attached to a pair."""
         shot, hit = self._facts_known(key)
         if shot is None or hit is None:
             return
-        reads = ((_order(read), self._attached(shot, hit, read)) for read in self._candidates(key[2], shot))
+        reads = ((order_of(read), self._attached(shot, hit, read)) for read in self._candidates(key[2], shot))
         pair = self._pairs.get(key) or Pair("")
         pair.refill(reads)
-        if pair.open and key not in self._pairs:
-            self._pair(key).open = pair.open
+        if pair.open:
+            self._pair(key, pair)
 
     def _change(self, key: PairKey) -> LinkedIncident | None:
         pair = self._pairs.get(key)
@@ -349,11 +356,12 @@ class Engine:
         known.sort(key=lambda version: (version.event.at_ms, version.event.action_id))
         return [(version.event, version.stamp_ms(span.first_ms)) for version in known[:MAX_ACTIONS]]
 
-    def _pair(self, key: PairKey) -> Pair:
-        """Return the pair for a key; create it if it is new."""
+    def _pair(self, key: PairKey, new: Pair | None = None) -> Pair:
+        """Return the pair for a key; add it if it is new."""
         pair = self._pairs.get(key)
         if pair is None:
-            pair = self._pairs[key] = Pair(incident_id(*key))
+            pair = self._pairs[key] = new or Pair("")
+            pair.incident_id = incident_id(*key)
             self._pairs_of_shot.setdefault(key[0], set()).add(key)
             self._pairs_of_hit.setdefault((key[2], key[1]), set()).add(key)
             self._pair_of_incident[pair.incident_id] = key
@@ -388,8 +396,3 @@ class Engine:
                 of_hit.discard(key)
                 if not of_hit:
                     del self._pairs_of_hit[key[2], key[1]]
-
-
-def _order(read: Versions[PlateRead]) -> ReadOrder:
-    event = next(iter(read)).event
-    return event.captured_at_ms, event.read_id

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any, Final, Generic, TypeVar
 
-from streams.core.events import Event, Outcome, TieRank, tie_rank
+from streams.core.events import Event, InvalidRecord, Outcome, TieRank, VehicleHit, tie_rank
 from streams.core.windows import NEVER
 
 E = TypeVar("E", bound=Event)
@@ -116,6 +116,11 @@ class Versions(Generic[E]):
         """The greatest stamp of all records."""
         return max(version.stamps_ms[-1] for version in self._ranked)
 
+    @property
+    def oldest_ms(self) -> int:
+        """The smallest stamp that is still remembered."""
+        return min(version.stamps_ms[0] for version in self._ranked)
+
     def forget(self, watermark_ms: int, keep_ms: int) -> bool:
         """Drop stamps and contents over ``keep_ms`` before the watermark.
 
@@ -127,6 +132,13 @@ class Versions(Generic[E]):
             version.stamps_ms = version.stamps_ms[bisect_left(version.stamps_ms, since_ms) :]
         self._ranked = [version for version in self._ranked if version.stamps_ms]
         return not self._ranked
+
+
+def check_contents(versions: Versions[E], event: E, field: str) -> None:
+    """Raise `InvalidRecord` (``limit``) if an identity has no room for another content."""
+    most = HIT_CONTENTS_MAX if isinstance(event, VehicleHit) else CONTENTS_MAX
+    if len(versions) >= most and not versions.knows(event):
+        raise InvalidRecord("limit", field, f"{most} different contents of one id; give each event an id of its own")
 
 
 def _rank(version: Version[Any]) -> tuple[int, TieRank]:

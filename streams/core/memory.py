@@ -7,13 +7,14 @@ greater than the time in question: records with an equal stamp may still come.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Final, TypeVar
 
 from streams.core.codec import ENCODER, decode
 from streams.core.events import Event, IncidentAction, InvalidRecord, Outcome, PlateRead, ShotAlert, VehicleHit
-from streams.core.facts import CONTENTS_MAX, HIT_CONTENTS_MAX, Versions
+from streams.core.facts import CONTENTS_MAX, Versions, check_contents
 from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.topics import READS
@@ -21,6 +22,7 @@ from streams.core.unlisted_reads import CompressedReads
 from streams.core.windows import NEVER, Expiry, IntervalBuffer
 
 F = TypeVar("F", bound=Event)
+K = TypeVar("K")
 
 HitKey = tuple[str, str]
 """Plate key, hit id."""
@@ -29,6 +31,10 @@ ReadKey = tuple[str, str, int]
 
 LISTED_READ_BYTES: Final = 1_200
 """Of memory for a read of a listed plate, measured with long texts left out."""
+_FORGET_TIMES: Final = 32
+"""How often in the time it is kept an identity that is sent again forgets its oldest stamps."""
+_FORGOTTEN_A_CALL: Final = 10_000
+"""Identities looked at in one call, some 20 ms: a whole list may be due at once. The rest waits."""
 _AS_RECEIVED_BYTES_MAX: Final = 512
 """Larger records of reads are kept without the fields that rampwatch does not know."""
 
@@ -187,10 +193,10 @@ class Memory:
         `add_hit` then takes what was found. Without a search it makes one for its plate.
         """
         new = frozenset(keys) - self.hits.keys()
-        found = _Found(new, self.unlisted.appended)
+        found = _Found(new, self.unlisted.appended, self._rules.max_reads_per_plate)
         for rows in self.unlisted.search(new) if new else ():
             for stamp_ms, value in rows:
-                found.add(stamp_ms, value)
+                found.add(stamp_ms, value, self.finalized_before_ms)
             yield
         self._found = found
 
@@ -199,10 +205,12 @@ class Memory:
         if not self._found.covers(key, self.unlisted.appended):
             for _ in self.search_unlisted((key,)):
                 pass
-        for read, stamp_ms in self._found.of(key):
-            if not self.was_finalized(read.captured_at_ms):
-                with suppress(InvalidRecord):  # beyond the limit of reads a plate
-                    self.add_read(read, key, stamp_ms)
+        for versions in self._found.of(key):
+            for version in versions:
+                for stamp_ms in version.stamps_ms:
+                    if not self.was_finalized(version.event.captured_at_ms):
+                        with suppress(InvalidRecord):  # beyond the limit of reads a plate
+                            self.add_read(version.event, key, stamp_ms)
 
     def add_action(self, action: IncidentAction, stamp_ms: int) -> None:
         """Add a record of an action, whether or not its incident is known.
@@ -269,9 +277,9 @@ class Memory:
                 frozen.append(alert_id)
         for alert_id in self._frozen_memory.due(self.watermark_ms):
             self._frozen.pop(alert_id, None)
-        # No read that is not final yet is in the window of an earlier shot, and a read that was
-        # forwarded late may be in that of any shot that is not frozen.
-        longest_ms = max(self._rules.read_retention_ms, self._rules.incident_retention_ms)
+        # A read that was forwarded late may be in the window of any shot that is not frozen, if its
+        # deadline is not before that shot's first stamp.
+        longest_ms = self._rules.read_retention_ms + self._rules.incident_retention_ms
         self._shot_times.release(self.watermark_ms - longest_ms - self._rules.after_ms)
         return frozen
 
@@ -288,53 +296,76 @@ class Touched:
     """What new facts were added of, until it is known which pairs they change."""
 
     def __init__(self) -> None:
-        self.shots: dict[str, None] = {}
-        self.hits: dict[HitKey, None] = {}
-        self.reads: OrderedDict[ReadKey, None] = OrderedDict()
+        self.shots: OrderedDict[str, bool] = OrderedDict()
+        self.hits: OrderedDict[HitKey, bool] = OrderedDict()
+        self.reads: OrderedDict[ReadKey, bool] = OrderedDict()
+        # True: something was added since the marking of its pairs began.
 
     def __bool__(self) -> bool:
         return bool(self.shots or self.hits or self.reads)
 
 
-def check_contents(versions: Versions[F], event: F, field: str) -> None:
-    """Raise `InvalidRecord` (``limit``) if an identity has no room for another content."""
-    most = HIT_CONTENTS_MAX if isinstance(event, VehicleHit) else CONTENTS_MAX
-    if len(versions) >= most and not versions.knows(event):
-        raise InvalidRecord("limit", field, f"{most} different contents of one id; give each event an id of its own")
+def marking(touched: OrderedDict[K, bool], mark: Callable[[K], Iterator[None]]) -> Iterator[None]:
+    """Mark the pairs of what was touched, in the steps of ``mark``.
+
+    Nothing is taken off the list before all its pairs are marked: whoever stops half way begins
+    with it again, and what is touched again meanwhile is marked again.
+    """
+    while touched:
+        identity = next(iter(touched))
+        touched[identity] = False
+        yield from mark(identity)
+        if not touched.get(identity, True):
+            del touched[identity]
+        yield
 
 
 class _Found:
-    """The reads found for plates that may be listed next."""
+    """The reads found for plates that may be listed next, no more of each than are taken up."""
 
-    def __init__(self, keys: frozenset[str] = frozenset(), appended: int = 0) -> None:
+    def __init__(self, keys: frozenset[str] = frozenset(), appended: int = 0, reads_max: int = 0) -> None:
         self._keys = keys
         self._appended = appended
-        self._reads: dict[str, list[tuple[PlateRead, int]]] = {}
+        self._reads_max = reads_max
+        self._reads: dict[str, dict[tuple[str, int], Versions[PlateRead]]] = {}
 
-    def add(self, stamp_ms: int, value: bytes) -> None:
+    def add(self, stamp_ms: int, value: bytes, captured_from_ms: int) -> None:
         read = decode(READS, value)
         assert isinstance(read, PlateRead)
         key = plate_key(read.plate)
-        if key in self._keys:  # the search goes by checksums
-            self._reads.setdefault(key, []).append((read, stamp_ms))
+        if key not in self._keys or read.captured_at_ms < captured_from_ms:  # the search goes by checksums
+            return
+        reads, identity = self._reads.setdefault(key, {}), (read.read_id, read.captured_at_ms)
+        versions = reads.get(identity)
+        if versions is None:
+            if len(reads) >= self._reads_max:
+                return
+            versions = reads[identity] = Versions()
+        if len(versions) < CONTENTS_MAX or versions.knows(read):
+            versions.add(read, stamp_ms)
 
     def covers(self, key: str, appended: int) -> bool:
         """Return whether it holds all reads of a plate, given how many reads were ever appended."""
         return key in self._keys and appended == self._appended
 
-    def of(self, key: str) -> list[tuple[PlateRead, int]]:
-        return self._reads.pop(key, [])
+    def of(self, key: str) -> Iterable[Versions[PlateRead]]:
+        return self._reads.pop(key, {}).values()
 
 
 def _forget(
     facts: dict[str, dict[str, Versions[F]]], expiry: Expiry[tuple[str, str]], watermark_ms: int, keep_ms: int
 ) -> None:
-    """Release identities whose last stamp is older than ``keep_ms``; others are due later."""
-    later = []
-    for outer, inner in expiry.due(watermark_ms):
+    """Release identities whose last stamp is older than ``keep_ms``; others are due later.
+
+    Stamps and contents of one that is sent again and again go with time, or they would reach their
+    limits: a listing of each hour has 900 in the time that hits are kept.
+    """
+    later, soon_ms = [], watermark_ms + keep_ms // _FORGET_TIMES
+    for outer, inner in islice(expiry.due(watermark_ms), _FORGOTTEN_A_CALL):
         versions = facts[outer][inner]
         if not versions.forget(watermark_ms, keep_ms):
-            later.append((versions.last_ms + keep_ms, (outer, inner)))
+            due_ms = min(max(versions.oldest_ms + keep_ms, soon_ms), versions.last_ms + keep_ms)
+            later.append((due_ms, (outer, inner)))
             continue
         del facts[outer][inner]
         if not facts[outer]:

@@ -6,12 +6,15 @@ a change costs what it touches, however many reads a plate has.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping
 
-from streams.core.events import LinkedIncident
+from streams.core.events import LinkedIncident, PlateRead, ShotAlert
+from streams.core.facts import Versions
 from streams.core.incidents import MAX_READS, StampedRead
+from streams.core.linking import is_near
 from streams.core.rules import JoinRules
+from streams.core.site import Ramp
 
 PairKey = tuple[str, str, str]
 """Alert id, hit id, plate key."""
@@ -22,17 +25,19 @@ ReadOrder = tuple[int, str]
 class Pair:
     """A shot and a hit that reads link: the reads, and the last published revision."""
 
-    __slots__ = ("_left_out_from_ms", "finalized", "incident_id", "open", "published", "stands")
+    __slots__ = ("_last_ms", "_left_out_from_ms", "finalized", "incident_id", "open", "published", "stands")
 
     def __init__(self, identifier: str) -> None:
         self.incident_id = identifier
         self.finalized: list[StampedRead] = []
         """Attached for good: in order, at most `MAX_READS`."""
         self.open: list[StampedRead] = []
-        """Attached now, but not final: in order, and with the finalized ones at most one read more
-        than an incident keeps."""
+        """Attached now, but not final: in order, and up to the first one that, with the finalized
+        ones, an incident leaves out."""
         self._left_out_from_ms: int | None = None
         """Of the finalized reads."""
+        self._last_ms: int | None = None
+        """When the first read left out was captured: later reads change nothing."""
         self.published: LinkedIncident | None = None
         self.stands = False
         """Whether it was published under another digest, and stands until its facts change."""
@@ -44,8 +49,7 @@ class Pair:
 
     def ignores(self, captured_at_ms: int) -> bool:
         """Return whether a read captured at this time comes too late to change the incident."""
-        last_ms = self.open[-1].read.captured_at_ms if self.is_full else self._left_out_from_ms
-        return last_ms is not None and captured_at_ms > last_ms
+        return self._last_ms is not None and captured_at_ms > self._last_ms
 
     def is_final(self, order: ReadOrder) -> bool:
         """Return whether a read of this order is attached for good."""
@@ -58,8 +62,18 @@ class Pair:
         if known == stamped or self.is_final(order):
             return False
         self.open[at : at + (known is not None)] = [] if stamped is None else [stamped]
-        del self.open[MAX_READS + 1 - len(self.finalized) :]
+        self._settle()
         return True
+
+    def _settle(self) -> None:
+        """Drop what is after the first read left out.
+
+        That may be a finalized one: a read that was forwarded late comes before them.
+        """
+        _, self._last_ms = self.reads()
+        if self.is_full:
+            first_out = sorted(self.finalized + self.open, key=_order)[MAX_READS]
+            del self.open[bisect_right(self.open, first_out.order, key=_order) :]
 
     def refill(self, reads: Iterable[tuple[ReadOrder, StampedRead | None]]) -> None:
         """Find out again which reads are attached, from those that are not final, in order of time.
@@ -67,6 +81,7 @@ class Pair:
         Stops where no further read can matter.
         """
         self.open = []
+        self._settle()
         for order, stamped in reads:
             if self.ignores(order[0]):
                 break
@@ -80,12 +95,14 @@ class Pair:
             reads = self.finalized + self.open[:due]
             self.finalized, self._left_out_from_ms = self._first(reads)
             self.open = self.open[due:]
+            self._settle()
 
     def restore(self, finalized: Iterable[StampedRead], left_out_from_ms: int | None) -> None:
         """Attach reads for good, as a published incident has them."""
         self.finalized += finalized
         if left_out_from_ms is not None:
             self._left_out_from_ms = left_out_from_ms
+        self._settle()
 
     def reads(self) -> tuple[list[StampedRead], int | None]:
         """Return the reads an incident keeps, and the time of the first one it leaves out."""
@@ -109,6 +126,21 @@ class Span:
         self.first_ms = first_ms
         self.freeze_ms = first_ms + rules.incident_retention_ms
         self.since_ms = first_ms - rules.hit_ttl_ms - rules.read_retention_ms - rules.max_future_skew_ms
+
+
+def may_be_near(
+    shot: Versions[ShotAlert], read: Versions[PlateRead], ramps: Mapping[str, Ramp], rules: JoinRules
+) -> bool:
+    """Return whether the read could be evidence, by place and time, for any content of both."""
+    return any(
+        is_near(alert.event, version.event, ramps[version.event.ramp_id], rules) for version in read for alert in shot
+    )
+
+
+def order_of(read: Versions[PlateRead]) -> ReadOrder:
+    """Return the sort key of a read in an incident."""
+    event = next(iter(read)).event
+    return event.captured_at_ms, event.read_id
 
 
 def _order(stamped: StampedRead) -> ReadOrder:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from streams.core.broadcast_state import BroadcastState
+from streams.core.broadcast_state import ACTIONS_MAX, BroadcastState
 from streams.core.events import IncidentAction, InvalidRecord, Record, ShotAlert
+from streams.core.facts import CONTENTS_MAX
 from streams.core.intake import Admitted
 from streams.core.rules import JoinRules
 from streams.core.topics import ACTIONS, SHOTS
@@ -21,8 +22,8 @@ def shot(stamp_ms: int = 0, alert_id: str = "S", revision: int = 0, source: str 
     return Admitted(event, "", Record(SHOTS, 0, 0, stamp_ms, b""))
 
 
-def action(stamp_ms: int = 0, action_id: str = "A", incident: str = "I") -> Admitted:
-    event = structs.replace(ACTION, action_id=action_id, incident_id=incident)
+def action(stamp_ms: int = 0, action_id: str = "A", incident: str = "I", note: str | None = None) -> Admitted:
+    event = structs.replace(ACTION, action_id=action_id, incident_id=incident, note=note)
     return Admitted(event, "", Record(ACTIONS, 0, 0, stamp_ms, b""))
 
 
@@ -88,3 +89,29 @@ def test_nothing_is_released_before_shot_memory_has_passed():
     broadcast.release(1_006)
     assert list(broadcast.history()) == []
     assert broadcast.apply(shot(1_006)) == "used"
+
+
+def test_contents_of_one_shot_and_of_one_action_are_limited():
+    broadcast = BroadcastState(RULES)
+    for n in range(CONTENTS_MAX):
+        broadcast.apply(shot(revision=n))
+        broadcast.apply(action(note=str(n)))
+    for one_more in (shot(revision=CONTENTS_MAX), action(note="another")):
+        with pytest.raises(InvalidRecord, match="64 different contents") as rejected:
+            broadcast.apply(one_more)
+        assert rejected.value.reason == "limit"
+    assert broadcast.apply(shot(revision=3)) == "duplicate"
+    assert len(list(broadcast.history())) == 2 * CONTENTS_MAX
+
+
+def test_actions_on_one_incident_are_limited_while_they_are_remembered():
+    broadcast = BroadcastState(RULES)
+    for n in range(ACTIONS_MAX):
+        broadcast.apply(action(n % 2, str(n)))
+    with pytest.raises(InvalidRecord, match="1000 actions on one incident") as rejected:
+        broadcast.apply(action(2, "another"))
+    assert (rejected.value.reason, rejected.value.field) == ("limit", "incident_id")
+    assert broadcast.apply(action(2, "7")) == "duplicate"
+    assert broadcast.apply(action(2, "another", incident="J")) == "used"
+    broadcast.release(1_001)
+    assert broadcast.apply(action(2, "another")) == "used"

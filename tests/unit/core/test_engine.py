@@ -511,3 +511,15 @@ def test_the_last_record_that_may_count_finds_its_shot_remembered(released: bool
         case.engine.release(ms(MEMORY + 2))
     case.shot(MEMORY + 2, revision=1, occurred_at_ms=ms(2)).read(3, stamp=MEMORY + 3)
     assert case.publish() == []
+
+
+def test_a_read_forwarded_after_its_deadline_links_to_a_shot_that_was_reported_late():
+    """As long as the shot is not frozen, whenever the camera caught the car."""
+    case = Case(structs.replace(RULES, after_ms=0)).hit().shot(KEPT - 1)
+    case.advance_past(KEPT - 1 + FREEZE - 1)
+    event = structs.replace(READ, captured_at_ms=ms(0))
+    record = Record(READS, 0, 0, ms(0), json.encode(event), forwarded_from="1:2")
+    assert case.engine.join(Admitted(event, plate_key(event.plate), record)) == "used"
+    assert case.reads == (["R"], [])
+    case.advance_past(KEPT - 1 + FREEZE)
+    assert case.publish() == []

@@ -109,3 +109,27 @@ def test_any_order_of_changes_ends_as_a_refill_does():
         again = Pair("id")
         again.refill(sorted(attached.items()))
         assert pair.open == again.open, seed
+
+
+@pytest.mark.parametrize("late_ms", [(1, 2), (2, 1)])
+def test_any_number_of_reads_that_come_late_move_the_last_ones_out(late_ms):
+    pair = filled(4, 5, 6, 7)
+    pair.finalize(9)
+    for at_ms in late_ms:
+        assert not pair.ignores(at_ms)
+        assert pair.put((at_ms, "r"), read(at_ms))
+    assert times(pair) == ([1, 2, 4], 5)
+    pair.refill(((at_ms, "r"), read(at_ms)) for at_ms in (1, 2))
+    assert times(pair) == ([1, 2, 4], 5)
+    pair.finalize(9)
+    assert times(pair) == ([1, 2, 4], 5)
+    assert pair.ignores(6)
+
+
+def test_late_reads_beyond_what_an_incident_keeps_are_not_kept():
+    pair = filled(40, 50, 60)
+    pair.finalize(99)
+    for at_ms in range(30):
+        pair.put((at_ms, "r"), read(at_ms))
+    assert times(pair) == ([0, 1, 2], 3)
+    assert len(pair.open) == MOST + 1
