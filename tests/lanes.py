@@ -26,6 +26,8 @@ class Lane:
     """Hypothesis examples of each law of admission and of batches."""
     fuzzed_records: int
     """Mutated records through the intake."""
+    hostile_records: int
+    """Mutated records through a worker."""
     ring_examples: int
     """Hypothesis examples of histories of the reads of unlisted plates."""
     ring_reads: int
@@ -41,7 +43,9 @@ class Lane:
     shuffles: int
     """Shuffled histories in the measurement of false alarms."""
     chaos_faults: int
-    """Faults in a chaos run."""
+    """Faults in a chaos run that is measured in faults."""
+    chaos_minutes: float
+    """Length of the chaos run with everything; 0: it is not run."""
 
 
 QUICK = Lane(
@@ -51,6 +55,7 @@ QUICK = Lane(
     convergence_examples=80,
     admission_examples=400,
     fuzzed_records=10_000,
+    hostile_records=3_000,
     ring_examples=40,
     ring_reads=200_000,
     counter_examples=60,
@@ -59,6 +64,7 @@ QUICK = Lane(
     thefts=60,
     shuffles=20,
     chaos_faults=5,
+    chaos_minutes=0,
 )
 SOAK = Lane(
     replayed_worlds=10_000,
@@ -67,6 +73,7 @@ SOAK = Lane(
     convergence_examples=5_000,
     admission_examples=50_000,
     fuzzed_records=1_000_000,
+    hostile_records=100_000,
     ring_examples=2_000,
     ring_reads=4_000_000,
     counter_examples=2_000,
@@ -75,6 +82,7 @@ SOAK = Lane(
     thefts=1_000,
     shuffles=200,
     chaos_faults=50,
+    chaos_minutes=60,
 )
 IS_SOAK = os.environ.get("SOAK") == "1"
 LANE = SOAK if IS_SOAK else QUICK
