@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -20,9 +21,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from aiokafka import AIOKafkaConsumer
 from msgspec import Struct
-from rich.console import Console
 
 from streams.analysis.table import as_of_text, latest_ms, tables, wide
+from streams.console.screen import text_console
 from streams.console.terminal import IncidentText
 from streams.core.codec import ENCODER
 from streams.core.counters.ears import C2Alarm, c2_alarms
@@ -37,6 +38,7 @@ from streams.local_broker.broker import BrokerUnavailable, LocalBroker
 from streams.local_broker.guard import GuardedProcess
 from streams.replay.player import Pace, Playable, play
 from streams.replay.run import new_pipeline
+from streams.resources.calibration import load_calibration
 from streams.settings import Settings, as_environment
 from streams.simulate.scenarios import Scenario, counter_rules_for, history_rows, rows
 
@@ -47,13 +49,20 @@ _ROWS: Final = 4
 _QUIET_S: Final = 3.0
 """After the last record: with no output for this long, the worker is done."""
 
+TOO_EARLY: Final = "stopped before the first record: the time was over while preparing; give --for more seconds"
+_CLEAN_UP_S_MAX: Final = 5.0
+"""How long to try to delete the demo's topics; a broker that does not answer keeps them."""
+_YIELD_EVERY: Final = 200
+"""Records of an evening in this process after which the event loop looks at the time."""
+
 Report = Callable[[str], None]
 
 
 class DemoPlan(Struct, frozen=True, kw_only=True):
-    """How long to play, how fast (None: all of it in three minutes), and how to print."""
+    """When to end, how fast to play (None: all of it in three minutes), and how to print."""
 
-    for_s: float | None = None
+    deadline_s: float | None = None
+    """The time of ``time.monotonic`` at which to end, wherever the demo is; None: never."""
     speed: float | None = None
     json: bool = False
     broker: bool = True
@@ -64,7 +73,7 @@ class Printer:
 
     def __init__(self, scenario: Scenario, as_json: bool) -> None:
         self._text = IncidentText(scenario.site)
-        self._screen = Console(highlight=False, soft_wrap=True)
+        self._screen = text_console(soft_wrap=True)
         self._json = as_json
         self._last: dict[str, LinkedIncident] = {}
         self.counters: list[SpikeCounter] = []
@@ -92,15 +101,14 @@ class Printer:
         """Print the counters, for people."""
         if not self.counters or self._json:
             return
-        self._screen.print(f"\ncounters as of {as_of_text(latest_ms(self.counters), scenario.site)}", markup=False)
+        self._screen.print(f"\ncounters as of {as_of_text(latest_ms(self.counters), scenario.site)}")
         if scenario.history:
             self._screen.print(
                 "the earlier shots are invented; the two year-to-date sums are Hartford's own",
                 style="dim",
-                markup=False,
             )
         for table in tables(self.counters, scenario.site, self.c2, _ROWS):
-            wide(table, Console(highlight=False)).print(table)
+            wide(table, text_console()).print(table)
 
     def summary(self) -> str:
         """Return how many incidents there were, by their present strength."""
@@ -123,41 +131,39 @@ async def demo(scenario: Scenario, plan: DemoPlan, settings: Settings, report: R
     printer = Printer(scenario, plan.json)
     playing = asyncio.ensure_future(_play(scenario, plan, settings, printer, report))
     stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({playing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    left_s = None if plan.deadline_s is None else max(0.0, plan.deadline_s - time.monotonic())
+    await asyncio.wait({playing, stopping}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+    time_over = not stopping.done()
     stopping.cancel()
     if not playing.done():
-        report("stopping")
+        report("the time is over" if time_over else "stopping")
         playing.cancel()
     with suppress(asyncio.CancelledError):
         await playing
     printer.show_counters(scenario)
-    report(printer.summary() if printer.playing else "stopped before the first record")
+    early = TOO_EARLY if time_over else "stopped before the first record"
+    report(printer.summary() if printer.playing else early)
 
 
 async def _play(scenario: Scenario, plan: DemoPlan, settings: Settings, printer: Printer, report: Report) -> None:
     records = [Playable(*row) for row in rows(scenario)]
     speed = plan.speed or max(1.0, (records[-1].stamp_ms - scenario.playback_from_ms) / 1000 / PLAYED_IN_S)
     if not plan.broker:
-        await _limited(_in_process(scenario, settings, records, speed, printer, report), plan.for_s)
+        await _in_process(scenario, settings, records, speed, printer, report)
         return
     async with AsyncExitStack() as stack:
         try:
             address = await _broker(stack, settings, report)
         except BrokerUnavailable as error:
             report(f"{error}\nno Kafka available: running the same engine in this process instead")
-            await _limited(_in_process(scenario, settings, records, speed, printer, report), plan.for_s)
+            await _in_process(scenario, settings, records, speed, printer, report)
             return
         prefix = DEMO_PREFIX + f"{secrets.token_hex(4)}-"
         counters = counter_rules_for(scenario, settings.counters)
         settings = msgspec.structs.replace(settings, broker=address, prefix=prefix, counters=counters)
-        await stack.enter_async_context(_topics(settings))
+        await stack.enter_async_context(_topics(settings, report))
         worker = await stack.enter_async_context(_worker(settings))
-        await _limited(_through_kafka(scenario, settings, worker, records, speed, printer, report), plan.for_s)
-
-
-async def _limited(playing: asyncio.Future[None] | object, for_s: float | None) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(playing, for_s)  # type: ignore[arg-type]
+        await _through_kafka(scenario, settings, worker, records, speed, printer, report)
 
 
 def _pace_text(scenario: Scenario, speed: float) -> str:
@@ -171,9 +177,11 @@ def _pace_text(scenario: Scenario, speed: float) -> str:
 async def _in_process(
     scenario: Scenario, settings: Settings, records: Iterable[Playable], speed: float, printer: Printer, report: Report
 ) -> None:
-    pipeline = new_pipeline(scenario.site, settings.join)
+    pipeline = new_pipeline(scenario.site, settings.join, load_calibration(settings.calibration))
     counters = CounterEngine(scenario.site, counter_rules_for(scenario, settings.counters))
-    for row in map(Playable, *zip(*history_rows(scenario), strict=True)) if scenario.history else ():
+    for number, row in enumerate(map(Playable, *zip(*history_rows(scenario), strict=True)) if scenario.history else ()):
+        if number % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)
         for tally in pipeline.apply(Record(row.topic, 0, -1, row.stamp_ms, row.value)).tallies:
             counters.apply(tally)
     printer.begin(f"in this process, {_pace_text(scenario, speed)}", report)
@@ -181,6 +189,8 @@ async def _in_process(
     try:
         for offset, record in enumerate(records):
             await pace.until_due(record.stamp_ms)
+            if offset % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
             effects = pipeline.apply(Record(record.topic, 0, offset, record.stamp_ms, record.value))
             for tally in effects.tallies:
                 counters.apply(tally)
@@ -218,15 +228,25 @@ async def _broker(stack: AsyncExitStack, settings: Settings, report: Report) -> 
 
 
 @asynccontextmanager
-async def _topics(settings: Settings) -> AsyncIterator[None]:
+async def _topics(settings: Settings, report: Report) -> AsyncIterator[None]:
     """Create the demo's own topics, and delete them afterwards."""
     from streams.kafka import topics
 
-    await topics.create(settings)
+    async def delete() -> None:
+        try:
+            await asyncio.wait_for(topics.delete(settings), _CLEAN_UP_S_MAX)
+        except (TimeoutError, RampwatchError):
+            report(f"the broker did not delete the demo's topics; delete those that begin with {settings.prefix}")
+
+    try:
+        await topics.create(settings)
+    except asyncio.CancelledError:  # some may have been created
+        await delete()
+        raise
     try:
         yield
     finally:
-        await topics.delete(settings)
+        await delete()
 
 
 class _Worker:

@@ -53,6 +53,10 @@ DESCRIPTIONS: Final = {
     "at_ms": "when the dispatcher acted",
     "by": "who acted: a name or number known to the agency",
     "stamp_ms": "when this content first reached its topic, by the broker's clock",
+    "LinkedVehicle.stamp_ms": "when this content reached its topic, by the broker's clock: the first time that counts "
+    "for the incident",
+    "ReviewedAction.stamp_ms": "when this content reached its topic, by the broker's clock: the first time from the "
+    "shot's first stamp to frozen_at_ms",
     "VehicleHit.lat": "place of the theft: degrees north, WGS 84",
     "VehicleHit.lon": "place of the theft: degrees east, WGS 84",
     "VehicleHit.caution": "what anyone who meets the vehicle should know",
@@ -72,16 +76,19 @@ DESCRIPTIONS: Final = {
     "LinkedIncident.set_aside": "reads that were evidence at their deadline and that later facts do not support",
     "LinkedIncident.left_out_from_ms": f"when the first read beyond {MAX_READS} was captured; null: none left out",
     "LinkedIncident.score": "0 to 1: ranks leads; not a probability of guilt",
-    "LinkedIncident.zone_id": "zone of the site file that contains the shot; city: none does",
+    "LinkedIncident.zone_id": "first zone of the site file that covers the shot, its border included; city: none does",
     "LinkedIncident.review": f"dispatchers' actions, by at_ms, then action_id; the first {MAX_ACTIONS}",
     "LinkedIncident.frozen_at_ms": "records that reach their topic later do not change the incident",
     "LinkedIncident.caution": "show it to anyone who acts on the incident",
     "Reason.value": "in the unit given",
     "Tally.event_id": "alert_id, hit_id or incident_id",
-    "Tally.revision": "the event's revision; of one event the highest counts, then the greatest canonical JSON",
-    "Tally.zone_id": "zone of the site file; city: in none of them, or the place is unknown",
+    "Tally.revision": "the event's revision; of one event the highest counts, then as JOIN.md decides",
+    "Tally.zone_id": "first zone of the site file that covers the place, its border included; city: none does, or the "
+    "place is unknown",
     "Tally.at_ms": "when the shot was fired, or the vehicle reported stolen; for an incident, its shot's time",
     "Tally.counts": "false: dismissed, cancelled or retracted",
+    "Tally.content_digest": "first 32 hexadecimal digits of SHA-256 over the canonical JSON of the shot or hit without "
+    "its plate; empty for an incident, and in tallies that earlier versions wrote",
     "SpikeCounter.zone_id": "zone of the site file; city: everything, including events in no zone",
     "SpikeCounter.as_of_ms": "events before it are counted",
     "SpikeCounter.by_status": "null for hits and incidents, which are not reviewed",
@@ -134,8 +141,8 @@ _RECOVERED_IS_CLEARED: Final[Schema] = {
 }
 _OPEN_WITH_SIGHTINGS: Final[Schema] = {
     "if": {"properties": {"status": {"const": "open"}}},
-    "then": {"properties": {"sightings": {"minItems": 1}}},
-    "else": {"properties": {"sightings": {"maxItems": 0}}},
+    "then": {"properties": {"sightings": {"type": "array", "minItems": 1}}},
+    "else": {"properties": {"sightings": {"type": "array", "maxItems": 0}}},
 }
 _CONDITIONS: Final[dict[str, Schema]] = {
     "VehicleHit": _RECOVERED_IS_CLEARED,
@@ -190,7 +197,10 @@ def _field(name: str, field: str, schema: Schema, *, whole: bool) -> Schema:
 def _description(name: str, field: str) -> str:
     # A linked shot, vehicle or action has the fields of its event.
     event = {"LinkedVehicle": "VehicleHit"}.get(name, name)
-    return DESCRIPTIONS.get(f"{event}.{field}") or DESCRIPTIONS.get(field, "")
+    for key in (f"{name}.{field}", f"{event}.{field}", field):
+        if key in DESCRIPTIONS:
+            return DESCRIPTIONS[key]
+    return ""
 
 
 def _flat(schema: Schema) -> Schema:

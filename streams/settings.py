@@ -11,70 +11,60 @@ printed settings never contain a secret.
 
 from __future__ import annotations
 
-import tomllib
+import os
 from collections.abc import Iterator, Mapping
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import fields
 
 from streams.core.counters.rules import CounterRules
-from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
+from streams.given_settings import (
+    PREFIX,
+    Given,
+    SettingsError,
+    given_in_environment,
+    given_in_file,
+)
+from streams.resources.files import FileError, read_bytes
+from streams.secret import Secret
+from streams.setting_values import (
+    BROKERS,
+    HOST,
+    expected,
+    is_broker_list,
+    is_host,
+    parse,
+    to_secret,
+    unusable_characters,
+)
+
+__all__ = ["Secret", "Settings", "SettingsError", "as_environment", "read_settings", "warnings"]
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
-_PREFIX: Final = "RAMPWATCH_"
-_TABLES: Final[dict[str, type[Struct]]] = {"join": JoinRules, "counters": CounterRules}
+_RULES: Final[dict[str, type[Struct]]] = {"join": JoinRules, "counters": CounterRules}
 _SECRETS: Final = ("sasl_password", "ssl_key_password")
 """For each, a second setting with the suffix ``_file`` names a file to read the secret from."""
 
-_A_DATE: Final = "a date like 2026-06-05"
-
-
-class Secret:
-    """A password. Only `reveal` returns it; printing shows only whether it is set."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str = "") -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the password itself, to send it to the broker or to OpenSSL."""
-        return self._text
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __str__(self) -> str:
-        return "(secret)" if self._text else ""
-
-    def __repr__(self) -> str:
-        return f"<Secret {'set' if self._text else 'unset'}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-
-class SettingsError(RampwatchError):
-    """A setting that cannot be used; the message names the setting, the problem and the remedy."""
+_SECRET_FILE_BYTES_MAX: Final = 65_536
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a rampwatch process."""
 
-    broker: Annotated[str, Meta(min_length=1, description="Kafka bootstrap server, host:port")] = "127.0.0.1:9092"
+    broker: Annotated[
+        str, Meta(min_length=1, description="Kafka bootstrap server, host:port; several are separated by commas")
+    ] = "127.0.0.1:9092"
     prefix: Annotated[
         str,
         Meta(
             pattern="^[A-Za-z0-9._-]*$",
+            max_length=200,
             description="put before the names of topics, consumer group and transactional ids, so that a replay can "
             "run beside production",
         ),
@@ -90,7 +80,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     site: Annotated[
         str, Meta(min_length=1, description="built-in site (hartford, kansas-city), or path of a GeoJSON site file")
     ] = "hartford"
-    group: Annotated[str, Meta(min_length=1, description="consumer group of the workers")] = "rampwatch"
+    calibration: Annotated[
+        str,
+        Meta(description="file of the score's numbers, as rampwatch calibrate writes it; without it, the shipped one"),
+    ] = ""
+    group: Annotated[str, Meta(min_length=1, max_length=255, description="consumer group of the workers")] = "rampwatch"
     allowed_outage_ms: Annotated[
         int,
         Meta(
@@ -128,6 +122,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "above 90000, because requests to an unreachable broker fail only after 90 s",
         ),
     ] = 120_000
+    wait: Annotated[
+        bool,
+        Meta(description="a worker that starts waits for the broker, the topics and its rights; otherwise it exits"),
+    ] = False
     security_protocol: Annotated[
         SecurityProtocol, Meta(description="protocol of the connection to the broker: SSL encrypts, SASL authenticates")
     ] = "PLAINTEXT"
@@ -174,25 +172,56 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.security_protocol.endswith("SSL")
 
 
-def read_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
-    """Return the settings of this process; raises `SettingsError`."""
-    values = _read_toml(file) if file else {}
-    for table in _TABLES:
-        if not isinstance(values.setdefault(table, {}), dict):
-            raise SettingsError(f"{file}: [{table}] must be a table; write its keys below a line [{table}]")
-    for variable, text in sorted(environment.items()):
-        if variable.startswith(_PREFIX):
-            table_values, kind, name = _locate(variable, values)
-            table_values[name] = _parse(variable, text, _annotation(kind, name))
+_TABLES: Final[dict[str, type[Struct]]] = {"": Settings, **_RULES}
+"""The tables of the TOML file, the first without a name."""
+
+
+def read_settings(
+    environment: Mapping[str, str], file: Path | None = None, options: Mapping[str, str] | None = None
+) -> Settings:
+    """Return the settings of this process; raises `SettingsError`.
+
+    ``options`` are those of the command line, by the name of the setting. They override the
+    environment, which overrides the file.
+    """
+    given = [*given_in_file(file, _TABLES), *given_in_environment(environment, _TABLES)]
+    given += [Given(f"--{name}", "", name, text, True) for name, text in (options or {}).items()]
+    of_secrets = [one for one in given if one.name.removesuffix("_file") in _SECRETS]
+    secrets = {one.value for one in of_secrets if one.name in _SECRETS and isinstance(one.value, str)}
+    values: dict[str, dict[str, Any]] = {table: {} for table in _TABLES}
+    for one in of_secrets:
+        values[""][one.name] = _converted(one, secrets)
+    origins = {one.name: one.origin for one in of_secrets}
     for name in _SECRETS:
-        _read_secret_file(values, name)
-    try:
-        settings = msgspec.convert(values, Settings, dec_hook=_to_secret)
-    except msgspec.ValidationError as error:
-        raise SettingsError(_file_error(str(error), str(file or "settings"), values)) from None
+        _read_secret_file(values[""], name, origins)
+        secrets.add(values[""].get(name, Secret()).reveal())
+    for one in given:
+        if one not in of_secrets:
+            values[one.table][one.name] = _converted(one, secrets - {""})
+    top, join, counters = (values[table] for table in _TABLES)
+    settings = Settings(**top, join=JoinRules(**join), counters=CounterRules(**counters))
     for message in _errors(settings):
         raise SettingsError(message)
     return settings
+
+
+def _converted(given: Given, secrets: set[str]) -> object:
+    """Return a value as the type of its setting."""
+    annotation = next(field.type for field in fields(_TABLES[given.table]) if field.name == given.name)
+    try:
+        if given.is_text:
+            value = parse(str(given.value), annotation)
+        else:
+            value = msgspec.convert(given.value, annotation, dec_hook=to_secret)
+    except (msgspec.ValidationError, ValueError, OverflowError, RecursionError):
+        raise SettingsError(f"{given.shown(secrets)}: expected {expected(annotation)}") from None
+    if unusable_characters(value):
+        raise SettingsError(f"{given.shown(secrets)}: contains a control character, or is not UTF-8; remove it")
+    if given.name == "broker" and not is_broker_list(str(value)):
+        raise SettingsError(f"{given.shown(secrets)}: expected {BROKERS}")
+    if given.name == "metrics_host" and not is_host(str(value)):
+        raise SettingsError(f"{given.shown(secrets)}: expected {HOST}")
+    return value
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
@@ -204,8 +233,8 @@ def as_environment(settings: Settings) -> dict[str, str]:
     for name in _SECRETS:
         secret = values.pop(name)
         values[name] = "" if values[f"{name}_file"] else secret.reveal()
-    tables = [(_PREFIX, values)]
-    tables += [(_prefix_of(name), msgspec.structs.asdict(values.pop(name))) for name in _TABLES]
+    tables = [(PREFIX, values)]
+    tables += [(_prefix_of(name), msgspec.structs.asdict(values.pop(name))) for name in _RULES]
     return {
         (prefix + name).upper(): ",".join(value) if isinstance(value, tuple) else str(value)
         for prefix, table in tables
@@ -215,120 +244,37 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 
 def _prefix_of(table: str) -> str:
-    return f"{_PREFIX}{table}_".upper()
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{file}: cannot be read ({error.strerror}); name an existing TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: not valid TOML ({error}); correct that line") from None
-
-
-def _locate(variable: str, values: dict[str, Any]) -> tuple[dict[str, Any], type[Struct], str]:
-    """Return the table that a variable belongs to, the type of the table, and the key in it."""
-    table_values, kind, prefix = values, cast(type[Struct], Settings), _PREFIX
-    for table, type_of_table in _TABLES.items():
-        if variable.startswith(_prefix_of(table)):
-            table_values, kind, prefix = values[table], type_of_table, _prefix_of(table)
-    name = variable.removeprefix(prefix).lower()
-    known = {field.name for field in msgspec.structs.fields(kind)} - _TABLES.keys()
-    if name not in known:
-        names = sorted(variable.removesuffix(name.upper()) + known_name.upper() for known_name in known)
-        raise SettingsError(f"{variable}: no such setting; unset it, or use one of {', '.join(names)}")
-    return table_values, kind, name
-
-
-def _annotation(kind: type[Struct], name: str) -> Any:  # noqa: ANN401 - a type annotation
-    return next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
-
-
-def _parse(variable: str, text: str, annotation: Any) -> object:  # noqa: ANN401 - a type annotation
-    """Convert the text of a variable to the setting's type; commas separate the items of a list."""
-    is_list = get_origin(_type_and_limits(annotation)[0]) is tuple
-    raw: object = [part.strip() for part in text.split(",")] if is_list else text
-    try:
-        return msgspec.convert(raw, annotation, strict=False, dec_hook=_to_secret)
-    except msgspec.ValidationError:
-        raise SettingsError(f"{variable}={text}: expected {_expected(annotation)}") from None
-
-
-def _file_error(error: str, source: str, values: Mapping[str, Any]) -> str:
-    """Return our message for msgspec's error.
-
-    It shows a value only where a date is expected, and so never a secret.
-    """
-    problem, _, path = error.partition(" - at `$.")
-    name = path.rstrip("`").partition("[")[0]
-    if problem.startswith("Object contains unknown field"):
-        unknown = problem.partition("`")[2].rstrip("`")
-        return f"{source}: {name and name + '.'}{unknown}: no such setting; correct or remove it"
-    table, _, key = name.rpartition(".")
-    expected = _expected(_annotation(_TABLES.get(table, Settings), key))
-    shown = f"{name} = {values[table][key]}" if expected == _A_DATE else name
-    return f"{source}: {shown}: expected {expected}"
-
-
-def _expected(annotation: Any) -> str:  # noqa: ANN401 - a type annotation
-    """Describe the values that a setting accepts."""
-    kind, limits = _type_and_limits(annotation)
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(get_args(kind))}"
-    if date in (kind, *get_args(kind)):
-        return _A_DATE
-    if kind is bool:
-        return "true or false"
-    if kind in (int, float):
-        words = {"ge": "from", "gt": "above", "le": "to" if "ge" in limits else "and at most"}
-        bounds = [f"{word} {limits[name]}" for name, word in words.items() if name in limits]
-        return " ".join(["a whole number" if kind is int else "a number", *bounds])
-    if get_origin(kind) is tuple:
-        return "a list of strings"
-    if "pattern" in limits:
-        return f"a string that matches {limits['pattern']}"
-    return "a non-empty string" if "min_length" in limits else "a string"
-
-
-def _type_and_limits(annotation: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401 - a type annotation
-    if get_origin(annotation) is not Annotated:
-        return annotation, {}
-    kind, *metas = get_args(annotation)
-    names = ("ge", "gt", "le", "min_length", "pattern")
-    return kind, {name: getattr(meta, name) for meta in metas for name in names if getattr(meta, name) is not None}
+    return f"{PREFIX}{table}_".upper()
 
 
 # ---------------------------------------------------------------------- secrets
 
 
-def _to_secret(kind: type, value: object) -> Secret:
-    """Convert a string to a secret, for msgspec; never echoes a value, which may be the secret."""
-    assert kind is Secret
-    if isinstance(value, Secret):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("Expected `str`")
-    return Secret(value)
-
-
-def _read_secret_file(values: dict[str, Any], name: str) -> None:
+def _read_secret_file(values: dict[str, Any], name: str, origins: Mapping[str, str]) -> None:
     """Set a secret to the content of its file, if one is named, without the trailing line end."""
-    file = values.get(f"{name}_file")
-    if not isinstance(file, str) or not file:
+    path = values.get(f"{name}_file")
+    if not path:
         return
-    variable = f"{_PREFIX}{name}_file".upper()
+    origin, file = origins[f"{name}_file"], Path(path)
     if values.get(name):
         raise SettingsError(f"{name} and {name}_file are both set; unset one of them")
+    # Where there is no such file, the text may be the password itself.
+    shown = f"{origin}={path}" if os.path.lexists(file) else origin
     try:
-        text = Path(file).read_text("utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise SettingsError(f"{variable}={file}: cannot be read ({error.strerror}); name a readable file") from None
+        text = _secret_in(file)
+    except FileError as error:
+        raise SettingsError(f"{shown}: cannot be read ({error}); name a readable file that contains it") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{variable}={file}: not UTF-8; write the password to it as UTF-8 text") from None
+        raise SettingsError(f"{shown}: not UTF-8; write the password to it as UTF-8 text") from None
     if not text:
-        raise SettingsError(f"{variable}={file}: empty; write the password to it")
+        raise SettingsError(f"{shown}: empty; write the password to it")
+    if unusable_characters(Secret(text)):
+        raise SettingsError(f"{shown}: contains a NUL; write the password to it as UTF-8 text")
     values[name] = Secret(text)
+
+
+def _secret_in(file: Path) -> str:
+    return read_bytes(file, _SECRET_FILE_BYTES_MAX).decode("utf-8").rstrip("\r\n")
 
 
 # ---------------------------------------------------------------------- combinations of settings
@@ -355,7 +301,7 @@ def _errors(settings: Settings) -> Iterator[str]:
         yield f"security_protocol {protocol} needs a user; set RAMPWATCH_SASL_USERNAME"
     if settings.sasl and not settings.sasl_password:
         yield (
-            f"security_protocol {protocol} needs the password of {settings.sasl_username}; set "
+            f"security_protocol {protocol} needs the user's password; set "
             "RAMPWATCH_SASL_PASSWORD_FILE to a file that contains it, or set RAMPWATCH_SASL_PASSWORD"
         )
     if not settings.ssl_certfile and (settings.ssl_keyfile or settings.ssl_key_password):

@@ -24,8 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print a conspicuous note if real Kafka was not tested."""
-    skipped = [report for report in terminalreporter.getreports("skipped") if "NO KAFKA" in str(report.longrepr)]
-    if skipped:
-        terminalreporter.section("KAFKA WAS NOT TESTED", sep="!", red=True, bold=True)
-        terminalreporter.line(f"{len(skipped)} tests need a real Kafka and were skipped; the reason is in the summary.")
+    """Print a conspicuous note if real Kafka or promtool was missing."""
+    for tool, need in (("KAFKA", "a real Kafka"), ("PROMTOOL", "promtool")):
+        skipped = [r for r in terminalreporter.getreports("skipped") if f"NO {tool}" in str(r.longrepr)]
+        if skipped:
+            terminalreporter.section(f"{tool} WAS NOT TESTED", sep="!", red=True, bold=True)
+            terminalreporter.line(f"{len(skipped)} tests need {need} and were skipped; the reason is in the summary.")

@@ -42,6 +42,8 @@ class Lane:
     """Stolen cars around six years of real gunshots; their reads take most of that test's time."""
     shuffles: int
     """Shuffled histories in the measurement of false alarms."""
+    broker_pauses_s: tuple[float, ...]
+    """How long a broker is paused while workers are at work, in seconds."""
     chaos_faults: int
     """Faults in a chaos run that is measured in faults."""
     chaos_minutes: float
@@ -63,6 +65,7 @@ QUICK = Lane(
     kill_points=(0.5,),
     thefts=60,
     shuffles=20,
+    broker_pauses_s=(40,),
     chaos_faults=5,
     chaos_minutes=0,
 )
@@ -81,6 +84,7 @@ SOAK = Lane(
     kill_points=(0.2, 0.5, 0.8),
     thefts=1_000,
     shuffles=200,
+    broker_pauses_s=(35, 40, 40, 60, 90, 40, 90, 36),
     chaos_faults=50,
     chaos_minutes=60,
 )

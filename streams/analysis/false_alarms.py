@@ -6,7 +6,6 @@ false. The number of alarms is compared with the accepted one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from streams.console.screen import Report
 from streams.core.counters.alarms import Alarms
 from streams.core.counters.rules import CounterRules
 from streams.core.counters.thresholds import FIRST_DAYS
@@ -40,7 +40,7 @@ class FalseAlarms(Struct, frozen=True):
 
 
 def false_alarms(
-    counts: NDArray[Any], zones: int, rules: CounterRules, shuffles: int, seed: int, progress: Callable[[str], None]
+    counts: NDArray[Any], zones: int, rules: CounterRules, shuffles: int, seed: int, report: Report
 ) -> FalseAlarms:
     """Shuffle the days of ``counts``, days × zones with the city last, and count the alarms."""
     from scipy.stats import poisson
@@ -50,7 +50,7 @@ def false_alarms(
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         for n, alarms in enumerate(pool.map(_alarms, jobs, chunksize=4)):
             raised += alarms
-            progress(f"shuffled {n + 1:,} of {shuffles:,} times")
+            report(f"shuffled {n + 1:,} of {shuffles:,} times", (n + 1) / shuffles)
     years = shuffles * (len(counts) - FIRST_DAYS) / _DAYS_A_YEAR
     low, high = poisson.interval(0.95, rules.false_alarms_per_year * years)
     return FalseAlarms(

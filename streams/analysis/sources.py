@@ -14,6 +14,7 @@ from streams.core.counters.events import Tally, tally_of_shot
 from streams.core.counters.rules import CounterRules
 from streams.core.errors import RampwatchError
 from streams.core.events import Millis, ShotAlert
+from streams.core.facts import Versions
 from streams.core.rules import JoinRules
 from streams.core.site import Site
 from streams.core.topics import COUNTERS, TALLIES
@@ -100,17 +101,16 @@ def _values(source: Path, topic: str, kind: type[_Value], name: str) -> Iterator
 def _of_inputs(source: Path, site: Site, rules: JoinRules, partitions: int) -> SourceTallies:
     pipeline = new_pipeline(site, rules)
     tallies: list[Tally] = []
-    shots: dict[str, ShotAlert] = {}
+    shots: dict[str, Versions[ShotAlert]] = {}
     for record in read_archive(source, partitions):
         effects = pipeline.apply(record)
         tallies += effects.tallies
         for shot in effects.shots:
-            known = shots.get(shot.alert_id)
-            if known is None or shot.revision >= known.revision:
-                shots[shot.alert_id] = shot
+            shots.setdefault(shot.alert_id, Versions()).add(shot, record.stamp_ms)
     if pipeline.last_event_ms == NEVER:
         raise ArchiveError(f"{source}: has no usable event; a replay's dead letters give the reasons")
-    located = _located(shot for shot in shots.values() if shot.status != "dismissed")
+    facts = [max(versions, key=lambda version: version.rank).event for versions in shots.values()]
+    located = _located(shot for shot in facts if shot.status != "dismissed")
     return SourceTallies(tallies, located, pipeline.last_event_ms + 1)
 
 

@@ -8,7 +8,7 @@ import os
 import secrets
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,6 +19,7 @@ from streams.bench.latency import latencies
 from streams.bench.processes import BenchError
 from streams.bench.throughput import rates
 from streams.bench.traffic import day, fill
+from streams.console.screen import Report
 from streams.core.rules import JoinRules
 from streams.core.site import Site
 from streams.kafka import topics
@@ -26,8 +27,7 @@ from streams.local_broker.broker import BrokerUnavailable, LocalBroker
 from streams.settings import Settings
 from streams.simulate.scenarios import Scenario, days, local_midnight
 
-Report = Callable[[str], None]
-
+_STEPS_A_ROUND: Final = 6
 _SESSION_MS: Final = 6_000
 """The shortest session timeout that brokers accept by default.
 
@@ -92,22 +92,42 @@ class Figures(msgspec.Struct, kw_only=True):
 
 def bench(site: Site, settings: Settings, plan: BenchPlan, report: Report) -> Figures:
     """Measure everything and return the figures; without Kafka, measure the engine alone."""
-    report("simulating a day of traffic")
+    steps = _Steps(report, 3 + _STEPS_A_ROUND * plan.rounds)
+    steps.begin("simulating a day of traffic")
     scenario = days(site, 7, 1, local_midnight(site, "2026-06-05"))
     measured: dict[str, list[float]] = {}
     notes: list[str] = []
     try:
         if plan.broker:
-            with _kafka(settings, report) as bench_settings:
-                _all_rounds(site, bench_settings, scenario, plan, measured, report)
+            with _kafka(settings, steps) as bench_settings:
+                _all_rounds(site, bench_settings, scenario, plan, measured, steps)
         else:
             raise BrokerUnavailable("turned off by --no-broker")
     except BrokerUnavailable as error:
         notes.append(f"measured the engine alone, without Kafka: {error}")
-        _engine_rounds(scenario, plan, measured, report)
-    report(f"memory of {plan.kept_reads:,} reads")
+        steps.total = 2 + plan.rounds
+        _engine_rounds(scenario, plan, measured, steps)
+    steps.begin(f"memory of {plan.kept_reads:,} reads")
     measured["bytes_per_read"] = [bytes_per_read(site, JoinRules(), plan.kept_reads)]
     return _figures(measured, notes)
+
+
+class _Steps:
+    """Counts the steps of a run and reports them, with the share of all that is done."""
+
+    def __init__(self, report: Report, total: int) -> None:
+        self.total = total
+        self._report = report
+        self._begun = 0
+
+    def begin(self, step: str) -> None:
+        """Report the next step."""
+        self._begun += 1
+        self.note(step)
+
+    def note(self, line: str) -> None:
+        """Report something that is part of the present step."""
+        self._report(line, max(0, self._begun - 1) / self.total)
 
 
 def _figures(measured: Mapping[str, list[float]], notes: list[str]) -> Figures:
@@ -127,33 +147,33 @@ def _all_rounds(
     scenario: Scenario,
     plan: BenchPlan,
     measured: dict[str, list[float]],
-    report: Report,
+    steps: _Steps,
 ) -> None:
-    report(f"filling the topics with {plan.reads:,} reads")
+    steps.begin(f"filling the topics with {plan.reads:,} reads")
     with _topics(settings, "day") as day_settings:
         rows = day(site, plan.reads, round(time.time() * 1000))
         filled = asyncio.run(fill(day_settings.broker, day_settings.prefix, rows))
         engine = engine_rounds(scenario)
         for number in range(plan.rounds):
-            report_step = functools.partial(_report_step, report, number, plan.rounds)
+            begin_step = functools.partial(_begin_step, steps, number, plan.rounds)
             round_settings = msgspec.structs.replace(day_settings, group=f"round-{number}")
-            _add(measured, rates(round_settings, filled, plan.stock_reads, report_step))
-            report_step("from shot to incident, under load")
+            _add(measured, rates(round_settings, filled, plan.stock_reads, begin_step))
+            begin_step("from shot to incident, under load")
             with _topics(settings, f"latency-{number}") as latency_settings:
                 _add(measured, latencies(latency_settings, site, plan.latency_s))
-            report_step("the engine alone")
+            begin_step("the engine alone")
             _add(measured, next(engine))
 
 
-def _engine_rounds(scenario: Scenario, plan: BenchPlan, measured: dict[str, list[float]], report: Report) -> None:
+def _engine_rounds(scenario: Scenario, plan: BenchPlan, measured: dict[str, list[float]], steps: _Steps) -> None:
     engine = engine_rounds(scenario)
     for number in range(plan.rounds):
-        _report_step(report, number, plan.rounds, "the engine alone")
+        _begin_step(steps, number, plan.rounds, "the engine alone")
         _add(measured, next(engine))
 
 
-def _report_step(report: Report, number: int, rounds: int, step: str) -> None:
-    report(f"round {number + 1} of {rounds}: {step}")
+def _begin_step(steps: _Steps, number: int, rounds: int, step: str) -> None:
+    steps.begin(f"round {number + 1} of {rounds}: {step}")
 
 
 def _add(measured: dict[str, list[float]], results: msgspec.Struct) -> None:
@@ -164,7 +184,7 @@ def _add(measured: dict[str, list[float]], results: msgspec.Struct) -> None:
 
 
 @contextmanager
-def _kafka(settings: Settings, report: Report) -> Iterator[Settings]:
+def _kafka(settings: Settings, steps: _Steps) -> Iterator[Settings]:
     """Return settings for a broker: the configured one, or one started for the benchmark."""
     if settings.security_protocol != "PLAINTEXT":
         raise BenchError(
@@ -174,7 +194,7 @@ def _kafka(settings: Settings, report: Report) -> Iterator[Settings]:
     if "RAMPWATCH_BROKER" in os.environ or settings.broker != Settings().broker:
         yield settings
         return
-    with LocalBroker.start(report=report) as broker:
+    with LocalBroker.start(report=steps.note) as broker:
         yield msgspec.structs.replace(settings, broker=broker.address)
 
 

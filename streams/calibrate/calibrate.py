@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -12,12 +11,11 @@ from msgspec import structs
 from streams.calibrate.examples import Example, LabelledWeek, label_week, simulate_week
 from streams.calibrate.fit import fit
 from streams.calibrate.measure import Ranked, quality
+from streams.console.screen import Report
 from streams.core.rules import JoinRules
 from streams.core.scoring import DEFAULT, Calibration, score
 from streams.core.site import Site
-from streams.resources.calibration import Fitted
-
-Progress = Callable[[str], None]
+from streams.resources.calibration import Fitted, digest
 
 RULES: Final = JoinRules()
 FIRST_SEED: Final = 1
@@ -35,16 +33,16 @@ _ABOUT: Final = (
 )
 
 
-def calibrate(site: Site, seeds: range, progress: Progress) -> Fitted:
+def calibrate(site: Site, seeds: range, report: Report) -> Fitted:
     """Fit the score to one simulated week per seed.
 
     The same site, seeds and code give the same numbers.
     """
     weeks: list[LabelledWeek] = []
     for seed in seeds:
-        progress(f"week {len(weeks) + 1} of {len(seeds)}")
+        report(f"week {len(weeks) + 1} of {len(seeds)}", len(weeks) / (len(seeds) + 1))
         weeks.append(label_week(site, simulate_week(site, seed), RULES, DEFAULT))
-    progress("fitting")
+    report("fitting", len(seeds) / (len(seeds) + 1))
     fitted = fit_weeks(weeks)
     examples = [example for week in weeks for example in week.examples]
     true_links = sum(week.true_links for week in weeks)
@@ -73,11 +71,6 @@ def fit_weeks(weeks: Sequence[LabelledWeek]) -> Calibration:
     return structs.replace(
         fitted, high_from=threshold(ranking, HIGH_PRECISION), medium_from=threshold(ranking, MEDIUM_PRECISION)
     )
-
-
-def digest(calibration: Calibration) -> str:
-    """Return 16 hexadecimal digits that identify the numbers of a calibration."""
-    return hashlib.sha256(msgspec.json.encode(calibration, order="sorted")).hexdigest()[:16]
 
 
 def rescore(example: Example, calibration: Calibration) -> float:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from math import sqrt
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct, structs
 
-from streams.calibrate.calibrate import Progress, digest
 from streams.calibrate.examples import ANYWHERE, Example, LabelledWeek, label_week, simulate_week
 from streams.calibrate.measure import Quality, Ranked, average_precision, quality
+from streams.console.screen import Report
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
 from streams.core.site import Site
+from streams.resources.calibration import digest
 from streams.simulate.city import City
 
 JOIN: Final = JoinRules()
@@ -70,23 +71,24 @@ class Evaluation(Struct, frozen=True):
     """Score bands in the default setting, with lookalikes."""
 
 
+_Item = TypeVar("_Item")
 Ranking = Callable[[Example], float]
 
 
 def evaluate(
-    site: Site, other_site: Site, seeds: range, setting_weeks: int, calibration: Calibration, progress: Progress
+    site: Site, other_site: Site, seeds: range, setting_weeks: int, calibration: Calibration, report: Report
 ) -> Evaluation:
     """Evaluate the rankings on one week per seed, and each setting on the first ``setting_weeks``.
 
     ``other_site`` is the site of the setting for another city.
     """
-    progress("default setting")
-    weeks = [simulate_week(site, seed) for seed in seeds]
+    steps = _Steps(report, len(seeds) * 5 + setting_weeks * len(SETTINGS))
+    weeks = [simulate_week(site, seed) for seed in steps.over(seeds, "default setting")]
     tables = []
     for lookalikes in (1, 0):
-        progress(f"rankings with {lookalikes} lookalikes")
-        joined = _labelled(site, weeks, JOIN, lookalikes, calibration)
-        anywhere = _labelled(site, weeks, ANYWHERE, lookalikes, calibration)
+        doing = f"rankings with {lookalikes} lookalikes"
+        joined = _labelled(site, steps.over(weeks, doing), JOIN, lookalikes, calibration)
+        anywhere = _labelled(site, steps.over(weeks, doing), ANYWHERE, lookalikes, calibration)
         tables.append((joined, _rankings(joined, anywhere, calibration)))
     setting_seeds = seeds[:setting_weeks]
     return Evaluation(
@@ -97,11 +99,27 @@ def evaluate(
         with_lookalikes=tables[0][1],
         without_lookalikes=tables[1][1],
         settings=[
-            _setting_result(setting, other_site if setting.other_site else site, setting_seeds, calibration, progress)
+            _setting_result(setting, other_site if setting.other_site else site, setting_seeds, calibration, steps)
             for setting in SETTINGS
         ],
         bands=_bands(tables[0][0]),
     )
+
+
+class _Steps:
+    """Counts the weeks simulated or joined, and reports which share of all is done."""
+
+    def __init__(self, report: Report, steps: int) -> None:
+        self._report = report
+        self._steps = steps
+        self._done = 0
+
+    def over(self, items: Sequence[_Item], doing: str) -> Iterator[_Item]:
+        """Yield the items, each of which is one step."""
+        for item in items:
+            self._report(doing, self._done / self._steps)
+            yield item
+            self._done += 1
 
 
 def _labelled(
@@ -229,10 +247,12 @@ SETTINGS: Final = (
 
 
 def _setting_result(
-    setting: Setting, site: Site, seeds: range, calibration: Calibration, progress: Progress
+    setting: Setting, site: Site, seeds: range, calibration: Calibration, steps: _Steps
 ) -> SettingResult:
-    progress(setting.name)
-    weeks = [label_week(site, simulate_week(site, seed, **setting.changes), JOIN, calibration) for seed in seeds]
+    weeks = [
+        label_week(site, simulate_week(site, seed, **setting.changes), JOIN, calibration)
+        for seed in steps.over(seeds, setting.name)
+    ]
     examples = [example for week in weeks for example in week.examples]
     true_links = sum(week.true_links for week in weeks)
     high = [example.linked for example in examples if by_score(example) >= calibration.high_from]

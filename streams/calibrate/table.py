@@ -8,6 +8,7 @@ from typing import Final
 
 from streams.calibrate.evaluate import Evaluation, RankingResult, ScoreBand, SettingResult
 from streams.core.errors import RampwatchError
+from streams.resources.files import FileError, check_writable, write_bytes
 
 BEGIN: Final = "<!-- written by rampwatch evaluate: from here -->"
 END: Final = "<!-- to here -->"
@@ -40,9 +41,19 @@ def write_tables(tables: str, path: Path) -> None:
     head, tail = around_markers(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{head}{BEGIN}\n\n{tables}\n{END}{tail}", encoding="utf-8")
-    except OSError as error:
-        raise RampwatchError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+        write_bytes(path, f"{head}{BEGIN}\n\n{tables}\n{END}{tail}".encode())
+    except (OSError, FileError) as error:
+        raise RampwatchError(f"{path}: cannot be written ({error}); name another file") from None
+
+
+def check_document(path: Path) -> None:
+    """Raise `RampwatchError` if `write_tables` would, as far as can be seen before."""
+    around_markers(path)
+    try:
+        if path.parent.exists():
+            check_writable(path)
+    except FileError as error:
+        raise RampwatchError(f"{path}: cannot be written ({error}); name another file") from None
 
 
 def around_markers(path: Path) -> tuple[str, str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.status import Status
 
 from streams.cli.options import Config, SiteName, print_table, screen, settings_of, site_of, whole
+from streams.console.screen import Report, progress
 
 
 def bench(
@@ -38,22 +37,22 @@ def bench(
     plan = QUICK if quick else BenchPlan()
     plan = msgspec.structs.replace(plan, broker=broker, rounds=rounds or plan.rounds)
     settings = settings_of(config, site_name)
-    with screen.status("") as status:
-        figures = measure(site_of(settings), settings, plan, _progress(status))
+    with progress(screen, "beginning") as report:
+        figures = measure(site_of(settings), settings, plan, _line_by_line(report))
     if json:
         print(msgspec.json.encode(figures).decode())
     else:
         print_table(table(figures))
     for note in figures.notes:
-        screen.print(note, markup=False)
+        screen.print(note)
 
 
-def _progress(status: Status) -> Callable[[str], None]:
-    """Return a function that reports progress: in place on a terminal, otherwise line by line."""
+def _line_by_line(report: Report) -> Report:
+    """Return a function that reports progress also where there is no terminal: line by line."""
 
-    def report(line: str) -> None:
-        status.update(line)
+    def report_line(doing: str, share: float) -> None:
+        report(doing, share)
         if not screen.is_terminal:
-            screen.print(line, markup=False)
+            screen.print(doing)
 
-    return report
+    return report_line

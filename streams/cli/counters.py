@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 from rich.table import Table
 
 from streams.cli.options import AsOf, Config, SiteName, screen, settings_of, site_of, whole
+from streams.console.screen import activity, progress, text_console
 from streams.core.counters.events import Kind
 from streams.core.errors import RampwatchError
 
@@ -51,8 +51,8 @@ def counters(
 
     settings = settings_of(config, site)
     used_site = site_of(settings)
-    as_of_ms = None if as_of is None else moment_ms(as_of, used_site.time_zone)
-    with screen.status("counting"):
+    as_of_ms = None if as_of is None else moment_ms(as_of, used_site.time_zone, "--as-of")
+    with activity(screen, "counting"):
         tallies = read_tallies(source, used_site, settings.join, settings.partitions)
         engine = count_tallies(tallies, used_site, settings.counters, as_of_ms)
         counts, alerts, c2 = engine.counters(), engine.alerts(), c2_alarms(engine)
@@ -62,12 +62,12 @@ def counters(
         report = {"as_of_ms": engine.as_of_ms, "counters": counts, "alerts": alerts, "ears_c2": c2}
         print(msgspec.json.encode(report).decode())
         return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"as of {as_of_text(engine.as_of_ms, used_site)}", markup=False)
+    console = text_console(soft_wrap=True)
+    console.print(f"as of {as_of_text(engine.as_of_ms, used_site)}")
     for table in tables(counts, used_site, c2):
-        wide(table, Console(highlight=False)).print(table)
+        wide(table, text_console()).print(table)
     for line in alarm_lines(alerts):
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def scan(
@@ -104,12 +104,12 @@ def scan(
     settings = settings_of(config, site)
     used_site = site_of(settings)
     plan = ScanPlan(days=days, cluster_days=cluster_days, radius_m=radius_m, permutations=permutations, seed=seed)
-    with screen.status("reading") as status:
+    with progress(screen, "reading") as report:
         tallies = read_tallies(source, used_site, settings.join, settings.partitions)
         if not tallies.shots:
             raise RampwatchError(f"{source}: has no located shots; name an archive of inputs, not of outcomes")
-        as_of_ms = tallies.as_of_ms if as_of is None else moment_ms(as_of, used_site.time_zone)
-        found = clusters(tallies.shots, used_site, as_of_ms, plan, status.update)
+        as_of_ms = tallies.as_of_ms if as_of is None else moment_ms(as_of, used_site.time_zone, "--as-of")
+        found = clusters(tallies.shots, used_site, as_of_ms, plan, report)
     if json:
         for cluster in found:
             print(msgspec.json.encode(cluster).decode())
@@ -128,7 +128,7 @@ def scan(
             f"{cluster.p_value:.3f}",
             ", ".join(map(names.of, cluster.zone_ids)),
         )
-    wide(table, Console(highlight=False)).print(table)
+    wide(table, text_console()).print(table)
 
 
 def false_alarms(
@@ -157,12 +157,12 @@ def false_alarms(
 
     settings = settings_of(config, site)
     used_site = site_of(settings)
-    with screen.status("counting") as status:
+    with progress(screen, "counting") as report:
         tallies = read_tallies(source, used_site, settings.join, settings.partitions)
         days = count_tallies(tallies, used_site, settings.counters).day_counts(kind)
         if days is None or len(days.counts) < 365:
             raise RampwatchError(f"{source}: has less than a year of {kind} to shuffle; name a longer archive")
-        measured = measure(days.counts, len(used_site.zones), settings.counters, shuffles, seed, status.update)
+        measured = measure(days.counts, len(used_site.zones), settings.counters, shuffles, seed, report)
     if json:
         print(msgspec.json.encode(measured).decode())
     else:

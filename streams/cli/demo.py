@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from streams.cli.options import Config, SiteName, positive, screen, settings_of, site_of, whole
+from streams.console.screen import activity
+
+_FOR_S_MAX = 1e7
+"""Longer than anybody waits; beyond some such number the system's timers overflow."""
 
 
 def demo(
@@ -22,7 +30,11 @@ def demo(
     ] = 1,
     for_s: Annotated[
         float | None,
-        Parameter(name="--for", validator=positive, help="stop after this many seconds; default: play to the end"),
+        Parameter(
+            name="--for",
+            validator=positive,
+            help="stop after this many seconds, preparation included; default: play to the end",
+        ),
     ] = None,
     speed: Annotated[
         float | None,
@@ -38,12 +50,42 @@ def demo(
     config: Config = None,
 ) -> None:
     """Play a simulated evening (Kansas City: a real week) at speed and print linked incidents."""
-    from streams.demo import DemoPlan
+    deadline_s = None if for_s is None else time.monotonic() + min(for_s, _FOR_S_MAX)
+    from streams.demo import TOO_EARLY, DemoPlan
     from streams.demo import demo as play
+    from streams.resources.calibration import load_calibration
     from streams.simulate.scenarios import default_scenario
 
     settings = settings_of(config, site_name)
-    plan = DemoPlan(for_s=for_s, speed=speed, broker=broker, json=json)
-    with screen.status("preparing the scenario"):
-        scenario = default_scenario(site_of(settings), seed, shots)
-    asyncio.run(play(scenario, plan, settings, lambda line: screen.print(line, style="dim", markup=False)))
+    load_calibration(settings.calibration)  # fail before a Kafka is started, not after
+    plan = DemoPlan(deadline_s=deadline_s, speed=speed, broker=broker, json=json)
+    try:
+        with activity(screen, "preparing the scenario"), _ended_at(deadline_s):
+            scenario = default_scenario(site_of(settings), seed, shots)
+    except _TimeOver:
+        screen.print(TOO_EARLY, style="dim")
+        return
+    asyncio.run(play(scenario, plan, settings, lambda line: screen.print(line, style="dim")))
+
+
+class _TimeOver(BaseException):
+    """The time was over during a computation; not an ``Exception``, which somebody may catch."""
+
+
+@contextmanager
+def _ended_at(deadline_s: float | None) -> Iterator[None]:
+    """End the block with `_TimeOver` at that time; it computes, so no event loop can end it."""
+    if deadline_s is None:
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise _TimeOver
+
+    previous = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, max(0.001, deadline_s - time.monotonic()))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

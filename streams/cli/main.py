@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
+from typing import Final, NoReturn
 
-from cyclopts import App
+from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 import streams
-from streams.cli import bench, counters, demo, replay, score, worker
-from streams.cli.options import screen
+from streams.cli import bench, check, counters, demo, examples, replay, score, worker
+from streams.cli.options import passwords, screen
 from streams.core.errors import RampwatchError
+from streams.given_settings import PREFIX
+from streams.log_format import configure_logging
+from streams.secret import hide_secrets, printable, secrets_in, shortened
+
+_CANNOT_BE_WRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 app = App(
     name="rampwatch",
@@ -23,9 +30,11 @@ for command in (
     worker.worker,
     worker.acls,
     worker.broker,
+    check.check,
     demo.demo,
     replay.replay,
     replay.generate,
+    examples.examples,
     counters.counters,
     counters.scan,
     counters.false_alarms,
@@ -38,17 +47,53 @@ for command in (
 
 def main() -> None:
     """Run the command line; print a `RampwatchError` as one message and exit with code 2."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    configure_logging()
     # aiokafka logs errors that it retries itself; if it cannot recover, it raises an exception.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        app()
+        try:
+            app(sys.argv[1:], print_error=False, exit_on_error=False)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output, such as head, has ended; discard what is still in the buffer.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()  # its reader, such as head, has ended
         sys.exit(141)
+    except CycloptsError as error:
+        _fail(_usage_message(error))
     except RampwatchError as error:
-        screen.print(f"rampwatch: {error}", style="red", markup=False)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is not None or error.errno not in _CANNOT_BE_WRITTEN:
+            raise
+        _discard_output()
+        _fail(f"the output cannot be written ({error.strerror}); free some space, or send it elsewhere")
+
+
+def _fail(message: str) -> NoReturn:
+    """Print a message without the passwords that are known, and exit with code 2."""
+    secrets = secrets_in({name: text for name, text in os.environ.items() if name.startswith(PREFIX)})
+    lines = [printable(line) for line in hide_secrets(message, secrets | passwords).split("\n")]
+    screen.print("rampwatch: " + "\n".join(lines), style="red")
+    sys.exit(2)
+
+
+def _usage_message(error: CycloptsError) -> str:
+    """Return what is wrong with a command line.
+
+    An argument that no command expects is not shown: it may be a password.
+    """
+    error.verbose = False
+    command = " ".join(["rampwatch", *(error.command_chain or ())])
+    match error:
+        case UnusedCliTokensError():
+            return f"{command}: unexpected argument; see {command} --help"
+        case UnknownOptionError(token=token) if not (token.keyword or token.value).startswith("--"):
+            return f"{command}: unknown option {(token.keyword or token.value)[:2]}; see {command} --help"
+    return shortened(str(error), 400)
+
+
+def _discard_output() -> None:
+    """Drop what is still in the buffer, so that Python does not try again to write it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter, Token
-from rich.console import Console
 from rich.table import Table
 
+from streams.console.screen import text_console
 from streams.core.site import Site
 from streams.resources.sites import load_site
+from streams.secret import shortened
 from streams.settings import Settings, read_settings
 
-screen = Console(stderr=True, highlight=False, soft_wrap=True)
+screen = text_console(stderr=True, soft_wrap=True)
 """Prints messages to standard error; standard output carries only results."""
+
+passwords: set[str] = set()
+"""Those of the settings read so far, so that no message of this process shows one."""
 
 Config = Annotated[
     Path | None, Parameter(name="--config", help="TOML file of settings; RAMPWATCH_ environment variables override it")
@@ -51,7 +55,7 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f'"{text}" is not a whole number.') from None
+        raise ValueError(f'"{shortened(text)}" is not a whole number.') from None
 
 
 def positive(_: object, value: float | None) -> None:
@@ -63,12 +67,10 @@ def positive(_: object, value: float | None) -> None:
 
 def settings_of(config: Path | None, site: str | None = None, prefix: str | None = None) -> Settings:
     """Return the settings of this process; command-line options override them."""
-    environment = dict(os.environ)
-    if site is not None:
-        environment["RAMPWATCH_SITE"] = site
-    if prefix is not None:
-        environment["RAMPWATCH_PREFIX"] = prefix
-    return read_settings(environment, config)
+    options = {name: text for name, text in (("site", site), ("prefix", prefix)) if text is not None}
+    settings = read_settings(os.environ, config, options)
+    passwords.update({settings.sasl_password.reveal(), settings.ssl_key_password.reveal()} - {""})
+    return settings
 
 
 def site_of(settings: Settings) -> Site:
@@ -78,7 +80,7 @@ def site_of(settings: Settings) -> Site:
 
 def print_table(table: Table) -> None:
     """Print a table in full: a narrow terminal wraps its lines, but truncates no number or name."""
-    console = Console(highlight=False)
+    console = text_console()
     wide = console.options.update(max_width=1_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)

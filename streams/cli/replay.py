@@ -39,6 +39,7 @@ def replay(
     from streams.replay.compare import differences
     from streams.replay.run import CounterOptions
     from streams.replay.run import replay as run_replay
+    from streams.resources.calibration import load_calibration
 
     if expect is not None and expect.resolve() == out.resolve():
         raise RampwatchError(f"--expect {expect}: same folder as --out; name the outcomes of another replay")
@@ -46,7 +47,7 @@ def replay(
     site = site_of(settings)
     for warning in warnings(settings):
         screen.print(warning, style="yellow", markup=False)
-    as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, site.time_zone)
+    as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, site.time_zone, "--counters-as-of")
     counter_options = CounterOptions(settings.counters, as_of_ms)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
@@ -56,7 +57,8 @@ def replay(
         def report(done: int) -> None:
             progress.update(task, description=f"{done:,} of {len(records):,} records")
 
-        outcomes = run_replay(records, site, settings.join, out, settings.partitions, report, counter_options)
+        rules, scores = settings.join, load_calibration(settings.calibration)
+        outcomes = run_replay(records, site, rules, out, settings.partitions, report, counter_options, scores)
     if json:
         print(msgspec.json.encode(outcomes).decode())
     else:

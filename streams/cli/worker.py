@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from cyclopts import App, Parameter
 from rich.table import Table
 
@@ -17,17 +18,36 @@ from streams.core.errors import RampwatchError
 topics_app = App(name="topics", help="Create or check the topics.")
 
 
-def worker(*, config: Config = None, site_name: SiteName = None, prefix: Prefix = None) -> None:
+def worker(
+    *,
+    wait: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="wait for the broker, the topics and the rights instead of failing at once; default: the setting wait",
+        ),
+    ] = False,
+    config: Config = None,
+    site_name: SiteName = None,
+    prefix: Prefix = None,
+) -> None:
     """Run a worker that joins the topics on RAMPWATCH_BROKER, until SIGINT or SIGTERM."""
     from streams.worker.app import run  # imports Faust, which takes a second, and no other command needs it
     from streams.worker.log_throttle import throttle_repeated_logs
 
     settings = settings_of(config, site_name, prefix)
+    if wait:
+        settings = msgspec.structs.replace(settings, wait=True)
     site = site_of(settings)
-    logging.getLogger("rampwatch").setLevel(logging.INFO)
+    log = logging.getLogger("rampwatch")
+    log.setLevel(logging.INFO)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # the operator must see that a worker waits for its broker
     throttle_repeated_logs("aiokafka")
-    asyncio.run(run(settings, site, lambda: screen.print(f"worker up: site {site.name}, broker {settings.broker}")))
+    try:
+        asyncio.run(run(settings, site, lambda: log.info("worker up: site %s, broker %s", site.name, settings.broker)))
+    except RampwatchError as error:
+        log.error("%s", error)
+        sys.exit(2)
 
 
 @topics_app.command(name="create")
@@ -66,8 +86,6 @@ def acls(
     prefix: Prefix = None,
 ) -> None:
     """List the least rights that each component needs on a secured broker; works without one."""
-    import msgspec
-
     from streams.kafka import acls as table_of_rights
 
     if user is not None and component is None:

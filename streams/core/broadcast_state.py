@@ -16,7 +16,7 @@ from streams.core.windows import Expiry
 
 
 class BroadcastState:
-    """The shots and actions of the last ``shot_memory_ms``, by identity."""
+    """The shots and actions of the last ``shot_horizon_ms``, by identity."""
 
     def __init__(self, rules: JoinRules) -> None:
         self._rules = rules
@@ -41,7 +41,7 @@ class BroadcastState:
             self._count_shot(identity, admitted.stamp_ms)
         versions: Versions[Event] = Versions()
         self._facts[identity] = versions
-        self._expiry.add(admitted.stamp_ms + self._rules.shot_memory_ms, identity)
+        self._expiry.add(admitted.stamp_ms + self._rules.shot_horizon_ms, identity)
         return versions
 
     def _count_shot(self, identity: tuple[str, ...], stamp_ms: int) -> None:
@@ -63,7 +63,7 @@ class BroadcastState:
                     yield Admitted(version.event, "", Record(identity[0], 0, 0, stamp_ms, b""))
 
     def release(self, watermark_ms: int) -> None:
-        """Forget facts older than ``shot_memory_ms``.
+        """Forget facts older than ``shot_horizon_ms``.
 
         The watermark is the lowest of the worker's partitions.
         """

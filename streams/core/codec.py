@@ -40,7 +40,7 @@ def decode(topic: str, value: bytes | None) -> Event:
     except msgspec.ValidationError as error:
         raise _invalid(value, error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRecord("not_json", "", f"not JSON in UTF-8: {error}") from None
+        raise _not_json(value, error) from None
     if type(event) is VehicleHit and event.status == "recovered" and event.cleared_at_ms is None:
         raise InvalidRecord("schema", "cleared_at_ms", "required when the status is recovered")
     return event
@@ -69,7 +69,7 @@ def _invalid(value: bytes, error: msgspec.ValidationError) -> InvalidRecord:
     except msgspec.ValidationError:
         pass  # JSON, with a number that no float can hold
     except (msgspec.DecodeError, UnicodeDecodeError) as broken:
-        return InvalidRecord("not_json", "", f"not JSON in UTF-8: {broken}")
+        return _not_json(value, broken)
     what, _, path = str(error).rpartition(" - at `$.")
     if not what:
         what, path = path, ""
@@ -77,6 +77,18 @@ def _invalid(value: bytes, error: msgspec.ValidationError) -> InvalidRecord:
     if not field and "`" in what and "field" in what:
         field = what.split("`")[1]
     return InvalidRecord("schema", field, what if len(what) <= _LONGEST_DETAIL else what[:_LONGEST_DETAIL] + "…")
+
+
+def _not_json(value: bytes, error: Exception) -> InvalidRecord:
+    """Name the fault where the decoder's own words point elsewhere."""
+    detail = f"not JSON in UTF-8: {error}"
+    if value.startswith(b"\xef\xbb\xbf"):
+        detail = "begins with a byte order mark; send UTF-8 without one"
+    elif value.startswith((b"\xff\xfe", b"\xfe\xff")):
+        detail = "is in UTF-16; send UTF-8"
+    elif isinstance(error, msgspec.DecodeError) and "truncated" in str(error):
+        detail += ", or ends in half of a surrogate pair"
+    return InvalidRecord("not_json", "", detail)
 
 
 def _reject_deep(value: bytes) -> None:

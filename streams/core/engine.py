@@ -73,6 +73,7 @@ class Engine:
         self._touched = Touched()
         self._dirty: dict[PairKey, bool] = {}
         """The pairs whose incident may differ; True: their reads have to be found out again."""
+        self._withheld: set[str] = set()
 
     @property
     def reads_kept(self) -> int:
@@ -146,12 +147,12 @@ class Engine:
         self._touched.reads[key, read.read_id, read.captured_at_ms] = None
         return outcome
 
-    def restore(self, incident: LinkedIncident, under_other_digest: bool = False) -> None:
+    def restore(self, incident: LinkedIncident, under_other_digest: bool = False, stands: bool = False) -> None:
         """Add the facts of an incident published before this engine began (JOIN.md, Recovery).
 
         ``under_other_digest``: it was published under another site file, other rules or another
-        calibration. Then it stands as published until its facts change: an upgrade retracts nothing
-        by itself.
+        calibration, so its shot may freeze at another time now. ``stands``: it stands as published
+        until its facts change: an upgrade retracts nothing by itself.
 
         Reads whose deadline had passed are attached for good. The others are added as reads, and
         their own records replace what the incident says of them. Frozen incidents need nothing.
@@ -167,7 +168,7 @@ class Engine:
         self._memory.add_shot(shot_of(incident), incident.shot.stamp_ms, first_ms)
         self._memory.add_hit(hit, key, incident.vehicle.stamp_ms, restored=True)
         pair = self._pair((incident.shot.alert_id, hit.hit_id, key))
-        pair.published, pair.under_other_digest = incident, under_other_digest
+        pair.published, pair.stands = incident, stands
         final = [stamped for stamped in reads if self._memory.was_finalized(stamped.read.captured_at_ms)]
         for stamped in reads:
             if stamped not in final:
@@ -178,6 +179,10 @@ class Engine:
         is_final = left_out_ms is not None and self._memory.was_finalized(left_out_ms)
         pair.restore(final, left_out_ms if is_final else None)
         self._dirty[incident.shot.alert_id, hit.hit_id, key] = True
+
+    def withhold(self, incident_id: str) -> None:
+        """Never publish this incident: its last revision is one that this version cannot read."""
+        self._withheld.add(incident_id)
 
     # ------------------------------------------------------------------ incidents
 
@@ -280,18 +285,14 @@ class Engine:
         if pair is None or facts is None:
             return None
         last = pair.published
-        if last is None and not facts.attached:
+        if (last is None and not facts.attached) or pair.incident_id in self._withheld:
             return None
         incident = self._builder.build(facts, last.revision + 1 if last else 1)
         if last is not None and same_content(incident, last):
             return None
-        if (
-            last is not None
-            and pair.under_other_digest
-            and rests_on_same_facts(incident, last, self._finalized_through_ms)
-        ):
+        if last is not None and pair.stands and rests_on_same_facts(incident, last, self._finalized_through_ms):
             return None
-        pair.published, pair.under_other_digest = incident, False
+        pair.published, pair.stands = incident, False
         return incident
 
     def _facts_known(self, key: PairKey) -> tuple[Versions[ShotAlert] | None, Versions[VehicleHit] | None]:

@@ -8,7 +8,9 @@ from these types; `streams.core.topics` says which type is on which topic.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -189,7 +191,9 @@ class LinkedIncident(Struct, frozen=True, gc=False):
     caution: str
 
 
-DeadReason = Literal["not_json", "schema", "plate", "placeholder", "unknown_ramp", "future", "late", "limit"]
+DeadReason = Literal[
+    "unreadable", "not_json", "schema", "plate", "placeholder", "unknown_ramp", "future", "late", "limit"
+]
 Outcome = Literal["used", "duplicate", "superseded", "conflict", "finalized", "forwarded", "late", "dead"]
 
 
@@ -208,12 +212,21 @@ class InvalidRecord(Exception):
         return "late" if self.reason == "late" else "dead"
 
 
+Headers = Sequence[tuple[str, bytes | None]]
+"""Names and values of a record's headers, in order; a name may occur several times."""
+
+
 class Record(Struct, frozen=True, gc=False):
     """One record of an input topic as stored in the log; ``stamp_ms`` is when it reached its topic.
 
     ``forwarded_from``: where a record was before it was forwarded from the wrong partition, as
-    ``partition:offset``; empty for a record that was not forwarded. ``moves_watermark``: whether
-    the broker vouches for the stamp. A producer's own stamp may lie in the future.
+    ``partition:offset``; empty for a record that was not forwarded. ``key`` and ``headers`` are the
+    producer's, kept so that a dead letter can be sent again as it was; nothing is decided by them.
+    ``moves_watermark``: whether the broker vouches for the stamp. A producer's own stamp may lie in
+    the future.
+
+    ``unreadable``: why the record's value could not be read from the log; empty if it was read.
+    ``value`` is then what was found in its place, and ``stands_for`` how many records are in it.
     """
 
     topic: str
@@ -222,7 +235,11 @@ class Record(Struct, frozen=True, gc=False):
     stamp_ms: int
     value: bytes | None
     forwarded_from: str = ""
+    key: bytes | None = None
+    headers: Headers = ()
     moves_watermark: bool = True
+    unreadable: str = ""
+    stands_for: int = 1
 
 
 def identity_of(event: Event) -> tuple[str, ...]:
@@ -252,6 +269,57 @@ def event_time_ms(event: Event) -> int:
 
 
 def canonical(event: Event) -> bytes:
-    """Return the canonical JSON of an event's known fields (JOIN.md, The fact): it breaks ties."""
-    fields: dict[str, Any] = msgspec.structs.asdict(event)
+    """Return the canonical JSON of an event's known fields (JOIN.md, The fact)."""
+    return canonical_json(msgspec.structs.asdict(event))
+
+
+def canonical_json(fields: dict[str, Any]) -> bytes:
+    """Return fields as JSON in the one way in which they are compared."""
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+# ---------------------------------------------------------------------- contradictions
+
+_SAFER: Final = {
+    # A dismissal drops a lead, and a review that is in doubt should not read as confirmed.
+    "dismissed": 0,
+    "confirmed": 1,
+    "unreviewed": 2,
+    # A vehicle that is back with its owner must not be treated as stolen.
+    "active": 0,
+    "recovered": 1,
+    "cancelled": 2,
+}
+_DISMISS: Final = -1
+
+
+def safety(status: str) -> int:
+    """Return how safe a status is to believe in doubt; the greater of two wins a tie."""
+    return _SAFER.get(status, 0)
+
+
+def content_digest(event: Event) -> str:
+    """Return 32 hexadecimal digits of an event's content without its plate.
+
+    With the plate, trying all plates would find the one in a plate-free tally.
+    """
+    fields = msgspec.structs.asdict(event)
+    fields.pop("plate", None)
+    return hashlib.sha256(canonical_json(fields)).hexdigest()[:32]
+
+
+TieRank = tuple[int, str, bytes]
+
+
+def tie_rank(event: Event) -> TieRank:
+    """Return what decides between equal revisions with different content: the greatest wins.
+
+    First the safer status, then the digest, then the canonical JSON: contents with one digest
+    differ in the spelling of the plate. The join, the counters and the scan all use it (JOIN.md,
+    The fact).
+    """
+    if isinstance(event, IncidentAction):
+        first = _DISMISS if event.kind == "dismiss" else 0
+    else:
+        first = safety(getattr(event, "status", ""))
+    return first, content_digest(event), canonical(event)

@@ -1,8 +1,8 @@
 """Facts: which of an identity's records counts, and the outcome of each record.
 
 The fact among the records stamped in a span is the one with the greatest revision; between equal
-revisions, the one whose canonical JSON is greatest (JOIN.md, The fact). It depends on which records
-there are, never on their order. A record's outcome (used, duplicate, superseded, conflict) does
+revisions, `tie_rank` decides (JOIN.md, The fact). It depends on which records there are, never on
+their order. A record's outcome (used, duplicate, superseded, conflict) does
 depend on the records before it in its topic.
 """
 
@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any, Final, Generic, TypeVar
 
-from streams.core.events import Event, Outcome, canonical
+from streams.core.events import Event, Outcome, TieRank, tie_rank
 from streams.core.windows import NEVER
 
 E = TypeVar("E", bound=Event)
@@ -28,13 +28,13 @@ _STAMPS_MAX: Final = 1_000
 class Version(Generic[E]):
     """One content of an identity, and all stamps it came with."""
 
-    __slots__ = ("_canonical", "event", "revision", "stamps_ms")
+    __slots__ = ("_tie_rank", "event", "revision", "stamps_ms")
 
     def __init__(self, event: E, revision: int, stamp_ms: int) -> None:
         self.event = event
         self.revision = revision
         self.stamps_ms = [stamp_ms]
-        self._canonical: bytes | None = None
+        self._tie_rank: TieRank | None = None
 
     def add_stamp(self, stamp_ms: int) -> None:
         """Add a stamp; stamps are kept sorted, without duplicates, and bounded in number."""
@@ -50,11 +50,11 @@ class Version(Generic[E]):
         return at < len(self.stamps_ms) and self.stamps_ms[at] <= until_ms
 
     @property
-    def rank(self) -> tuple[int, bytes]:
-        """Revision and canonical JSON, computed when needed: the fact has the greatest rank."""
-        if self._canonical is None:
-            self._canonical = canonical(self.event)
-        return self.revision, self._canonical
+    def rank(self) -> tuple[int, TieRank]:
+        """Revision and tie rank, computed when needed: the fact has the greatest rank."""
+        if self._tie_rank is None:
+            self._tie_rank = tie_rank(self.event)
+        return self.revision, self._tie_rank
 
     def stamp_ms(self, since_ms: int = NEVER) -> int:
         """Return the smallest stamp of this content that is not before ``since_ms``."""
@@ -129,5 +129,5 @@ class Versions(Generic[E]):
         return not self._ranked
 
 
-def _rank(version: Version[Any]) -> tuple[int, bytes]:
+def _rank(version: Version[Any]) -> tuple[int, TieRank]:
     return version.rank

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import sub
-from typing import NoReturn, cast
+from typing import Final, NoReturn, cast
 
 from msgspec import Struct
 
 from streams.core.codec import decode, decode_reads
-from streams.core.events import Event, IncidentAction, InvalidRecord, PlateRead, Record, VehicleHit, event_time_ms
+from streams.core.events import (
+    DeadReason,
+    Event,
+    IncidentAction,
+    InvalidRecord,
+    PlateRead,
+    Record,
+    VehicleHit,
+    event_time_ms,
+)
 from streams.core.plates import confusion_key, normalise, plate_keys, usable
 from streams.core.rules import JoinRules
 from streams.core.site import Site
 from streams.core.topics import HITS, READS, SHOTS
 
-_TIME_FIELD = {SHOTS: "occurred_at_ms", HITS: "reported_at_ms", READS: "captured_at_ms"}
+_YEAR_MS: Final = 366 * 86_400_000
+_TIME_FIELD: Final = {SHOTS: "occurred_at_ms", HITS: "reported_at_ms", READS: "captured_at_ms"}
 
 
 class Admitted(Struct, frozen=True, gc=False):
@@ -68,6 +78,8 @@ class Intake:
 
         Raises `InvalidRecord` with the first reason that applies.
         """
+        if record.unreadable:
+            raise InvalidRecord("unreadable", "", record.unreadable)
         value = record.value
         if value is not None and len(value) > self._max_bytes:
             raise InvalidRecord(
@@ -85,7 +97,8 @@ class Intake:
                 raise InvalidRecord(
                     "unknown_ramp",
                     "ramp_id",
-                    f"{event.ramp_id!r} is not a ramp of site {self._site_name}; add it to the site file",
+                    f"{event.ramp_id!r} is not a ramp of site {self._site_name}; correct it, or add it to the site "
+                    "file",
                 )
             ahead_ms = event.captured_at_ms - record.stamp_ms
             if not self._earliest_ahead_ms <= ahead_ms <= self._latest_ahead_ms:
@@ -122,21 +135,31 @@ class Intake:
         normalised = usable(normalise(plate))
         if normalised in self._placeholders:
             raise InvalidRecord(
-                "placeholder", "plate", "is a placeholder for a plate that was not read; send no record instead"
+                "placeholder", "plate", "stands for a plate that is missing; send the plate itself, or no record"
             )
         return confusion_key(normalised)
 
     def _reject_time(self, event: Event, record: Record, ahead_ms: int) -> NoReturn:
         """Reject an event from a clock ahead of the broker's, or a read after its deadline."""
-        at_ms = record.stamp_ms + ahead_ms
-        if ahead_ms > 0:
-            raise InvalidRecord(
-                "future",
-                _TIME_FIELD[record.topic],
-                f"{at_ms} is {ahead_ms} ms after the record reached its topic; correct the sender's clock",
+        at_ms, field = record.stamp_ms + ahead_ms, _TIME_FIELD[record.topic]
+        reason: DeadReason = "future" if ahead_ms > 0 else "late"
+        unit = _other_unit(at_ms, record.stamp_ms)
+        if unit:
+            detail = f"{at_ms} seems to be in {unit}; send milliseconds since the Unix epoch"
+        elif ahead_ms > 0:
+            detail = f"{at_ms} is {ahead_ms} ms after the record reached its topic; correct the sender's clock"
+        else:
+            detail = (
+                f"{at_ms} is {-ahead_ms} ms before the record reached its topic, longer than the "
+                f"{-self._earliest_ahead_ms} ms for which reads are retained; send reads sooner, or correct the "
+                "camera's clock"
             )
-        raise InvalidRecord(
-            "late",
-            "captured_at_ms",
-            f"{at_ms} is {-ahead_ms} ms before the record reached its topic, longer than reads are retained",
-        )
+        raise InvalidRecord(reason, field, detail)
+
+
+def _other_unit(at_ms: int, stamp_ms: int) -> str:
+    """Return the unit in which a time would be within a year of its stamp; empty if none."""
+    if abs(at_ms - stamp_ms) < _YEAR_MS:
+        return ""
+    in_ms = {"seconds": at_ms * 1_000, "microseconds": at_ms // 1_000, "nanoseconds": at_ms // 1_000_000}
+    return next((unit for unit, value_ms in in_ms.items() if abs(value_ms - stamp_ms) < _YEAR_MS), "")

@@ -68,11 +68,14 @@ class Memory:
     # ------------------------------------------------------------------ adding facts
 
     def add_shot(self, shot: ShotAlert, stamp_ms: int, first_ms: int | None = None) -> bool:
-        """Add a record of a shot; return False, having added nothing, if the shot is frozen.
+        """Add a record of a shot; return False, having added nothing, if it takes no part.
+
+        The shot is frozen, or the record came more than ``shot_memory_ms`` after its event: when
+        the shot was forgotten must make no difference.
 
         ``first_ms``: the shot's first stamp, if a published incident gives it.
         """
-        if shot.alert_id in self._frozen:
+        if shot.alert_id in self._frozen or stamp_ms - shot.occurred_at_ms > self._rules.shot_memory_ms:
             return False
         versions = self.shots.get(shot.alert_id)
         if versions is None:
@@ -255,14 +258,14 @@ class Memory:
     def release_shots(self) -> list[str]:
         """Release the shots whose freeze has passed and return their ids.
 
-        Their ids and first stamps are remembered for ``shot_memory_ms``.
+        Their ids and first stamps are remembered for ``shot_horizon_ms``.
         """
         frozen = []
         for alert_id in self._freezes.due(self.watermark_ms):
             if alert_id in self.shots:
                 first_ms = self.shots.pop(alert_id).first_ms
                 self._frozen[alert_id] = first_ms
-                self._frozen_memory.add(first_ms + self._rules.shot_memory_ms, alert_id)
+                self._frozen_memory.add(first_ms + self._rules.shot_horizon_ms, alert_id)
                 frozen.append(alert_id)
         for alert_id in self._frozen_memory.due(self.watermark_ms):
             self._frozen.pop(alert_id, None)

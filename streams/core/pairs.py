@@ -22,7 +22,7 @@ ReadOrder = tuple[int, str]
 class Pair:
     """A shot and a hit that reads link: the reads, and the last published revision."""
 
-    __slots__ = ("_left_out_from_ms", "finalized", "incident_id", "open", "published", "under_other_digest")
+    __slots__ = ("_left_out_from_ms", "finalized", "incident_id", "open", "published", "stands")
 
     def __init__(self, identifier: str) -> None:
         self.incident_id = identifier
@@ -34,8 +34,8 @@ class Pair:
         self._left_out_from_ms: int | None = None
         """Of the finalized reads."""
         self.published: LinkedIncident | None = None
-        self.under_other_digest = False
-        """Whether it was published under another site file, other rules or another calibration."""
+        self.stands = False
+        """Whether it was published under another digest, and stands until its facts change."""
 
     @property
     def is_full(self) -> bool:

@@ -73,7 +73,10 @@ def differences(one: str, other: str) -> int:
 
 
 def region(raw: str | None) -> str | None:
-    """Return the issuing state in canonical form (``US-CT``), or None if it is not known."""
+    """Return the issuing state in canonical form (``US-CT``), or None if it is not known.
+
+    Case is folded in ASCII alone: ſ is no S here, nor is a full-width letter a letter.
+    """
     if raw is None:
         return None
     known = _US_STATE.fullmatch(raw.strip())

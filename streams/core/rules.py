@@ -54,7 +54,7 @@ class JoinRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=2**53, description="greatest number of reads in memory per listed plate key")
     ] = 2_000
     max_read_bytes_kept: Annotated[
-        int, Meta(ge=2**20, le=2**53, description="bytes of reads that a partition keeps")
+        int, Meta(ge=2**20, le=2**53, description="bytes of reads that a partition keeps; then reads are dead letters")
     ] = 2**30
     max_record_bytes: Annotated[
         int, Meta(ge=1_024, le=16 * 2**20, description="greatest size of an input record's value")
@@ -78,6 +78,11 @@ class JoinRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def read_horizon_ms(self) -> int:
         """How long after its stamp a read can still matter (JOIN.md, Recovery)."""
         return self.read_retention_ms + self.max_future_skew_ms
+
+    @property
+    def shot_horizon_ms(self) -> int:
+        """How long after a shot's first stamp its records may count (JOIN.md, Freeze)."""
+        return self.shot_memory_ms + self.max_future_skew_ms
 
     @property
     def hit_horizon_ms(self) -> int:

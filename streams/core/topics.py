@@ -147,7 +147,7 @@ TOPICS: Final = (
         name=DEAD_LETTERS,
         role="output",
         type=None,
-        key="topic, partition and offset of the record",
+        key="`topic-partition-offset` of the record",
         partitions="any",
         cleanup="delete",
         retention_days="reads",
@@ -157,7 +157,7 @@ TOPICS: Final = (
         name=TALLIES,
         role="counted",
         type=Tally,
-        key="kind, event id, revision and a digest of the content",
+        key="`kind/event_id/revision/digest`",
         partitions="one",
         cleanup="compact,delete",
         retention_days=3 * _YEAR,
@@ -167,7 +167,7 @@ TOPICS: Final = (
         name=COUNTERS,
         role="counted",
         type=SpikeCounter,
-        key="kind and zone",
+        key="`kind/zone_id`",
         partitions="one",
         cleanup="compact",
         retention_days=None,
@@ -177,11 +177,11 @@ TOPICS: Final = (
         name=ALERTS,
         role="counted",
         type=SpikeAlert,
-        key="kind, zone and rule",
+        key="`spike_id`",
         partitions="one",
         cleanup="compact,delete",
-        # shorter than the tallies', from which they can be computed again
-        retention_days=2 * _YEAR,
+        # longer than the tallies: an alert that these still give must not begin at revision 1 again
+        retention_days=4 * _YEAR,
         access=(_COUNTED, _CREATED, _SHOWN, _ARCHIVED),
     ),
 )
@@ -213,8 +213,14 @@ STAMP_HEADER: Final = "rampwatch-stamp-ms"
 FORWARDED_HEADER: Final = "rampwatch-forwarded"
 """Of a forwarded record: where it was before, as ``partition:offset``."""
 DIGEST_HEADER: Final = "rampwatch-digest"
-"""Of every output: the digest of the site file, the join's settings and the calibration."""
+"""Of every output: the digest of what results depend on besides the log (`streams.core.digest`)."""
 REPLAY_HEADER: Final = "rampwatch-replay"
 """Of every output on prefixed topics: the prefix."""
 TRUNCATED_HEADER: Final = "rampwatch-truncated"
 """Of a dead letter that holds the first part of its record only: how much of it."""
+KEY_HEADER: Final = "rampwatch-key"
+"""Of a dead letter: the key of its record, byte for byte; absent if the record has no key."""
+OMITTED_HEADER: Final = "rampwatch-omitted"
+"""Of a dead letter that does not have its record's key and headers in full: what is missing."""
+RESERVED: Final = "rampwatch-"
+"""What the names of our headers begin with; producers use other names."""

@@ -34,6 +34,7 @@ from aiokafka.protocol.admin import SaslAuthenticateRequest_v0, SaslAuthenticate
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.core.errors import RampwatchError
+from streams.kafka.client_errors import client_errors_mapped
 from streams.settings import Secret, Settings
 
 ACCESS_ERRORS: Final = (
@@ -132,8 +133,9 @@ async def is_reachable(settings: Settings) -> bool:
     """Return whether the broker responds within `RESPONSE_S_MAX`."""
     client = AIOKafkaAdminClient(**connection(settings))
     try:
-        await asyncio.wait_for(client.start(), RESPONSE_S_MAX)
-    except (KafkaError, TimeoutError):
+        with client_errors_mapped():
+            await asyncio.wait_for(client.start(), RESPONSE_S_MAX)
+    except KafkaError:
         return False
     finally:
         await client.close()
@@ -231,4 +233,4 @@ def _describe(settings: Settings, error: Exception) -> str:
                 f"the broker closed the {protocol} connection; check which protocol this port expects, and set "
                 f"RAMPWATCH_SECURITY_PROTOCOL{certificate} accordingly"
             )
-    return f"no Kafka broker responds ({error}); start one, or set RAMPWATCH_BROKER"
+    return f"no Kafka broker responds ({str(error) or type(error).__name__}); start one, or set RAMPWATCH_BROKER"

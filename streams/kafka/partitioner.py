@@ -1,4 +1,9 @@
-"""The partition of a key, by Kafka's default partitioner; a published contract (``schemas/``)."""
+"""The partition of a key, by Kafka's default partitioner; a published contract (``schemas/``).
+
+That is murmur2, Java's default. Other clients have other defaults, librdkafka CRC32: the table in
+``schemas/README.md`` says which setting a producer needs. A record on the wrong partition is
+forwarded.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from msgspec import Struct
 
 from streams.core.errors import RampwatchError
-from streams.core.topics import BROADCAST, DEAD_LETTERS, INPUTS, READS, TOPICS, Topic
+from streams.core.topics import ACTIONS, BROADCAST, DEAD_LETTERS, HITS, INCIDENTS, INPUTS, READS, SHOTS, TOPICS, Topic
 from streams.kafka.connection import ACCESS_ERRORS, connection, principal, start_client
 from streams.settings import Settings
 
@@ -30,15 +30,22 @@ class TopicsError(RampwatchError):
     """Topics that cannot be created or read; the message says what to do."""
 
 
+class Retention(Struct, frozen=True):
+    """The least time for which a topic must be retained, and what needs it, in words."""
+
+    at_least_ms: int
+    needed_by: str
+
+
 class TopicPlan(Struct, frozen=True):
-    """What one topic must be like. ``retention_ms`` is the least allowed; None: for good."""
+    """What one topic must be like. ``retention`` is the least allowed; None: for good."""
 
     name: str
     """With the prefix."""
     topic: Topic
     partitions: int
     config: Mapping[str, str]
-    retention_ms: int | None
+    retention: Retention | None
 
     @property
     def has_fixed_partitions(self) -> bool:
@@ -52,20 +59,46 @@ def plan(settings: Settings) -> list[TopicPlan]:
 
 
 def _planned(topic: Topic, settings: Settings) -> TopicPlan:
-    retention_ms = _retention_ms(topic, settings)
+    retention = _retention(topic, settings)
     return TopicPlan(
         name=settings.prefix + topic.name,
         topic=topic,
         partitions=settings.partitions if topic.partitions == "joined" else 1,
-        config=_config(topic, retention_ms),
-        retention_ms=retention_ms,
+        config=_config(topic, retention.at_least_ms if retention else None),
+        retention=retention,
     )
 
 
-def _retention_ms(topic: Topic, settings: Settings) -> int | None:
+def _retention(topic: Topic, settings: Settings) -> Retention | None:
+    """Return the greater of what the table of topics says and what the settings need."""
+    needed = _needed(topic.name, settings)
+    if topic.retention_days is None:
+        return None
     if topic.retention_days == "reads":
-        return settings.join.read_retention_ms + settings.allowed_outage_ms
-    return None if topic.retention_days is None else topic.retention_days * _DAY_MS
+        return needed
+    table = Retention(topic.retention_days * _DAY_MS, f"{topic.retention_days} days, whatever the settings")
+    return needed if needed and needed.at_least_ms > table.at_least_ms else table
+
+
+def _needed(name: str, settings: Settings) -> Retention | None:
+    """Return for how long the settings need a topic: its horizon and an outage (JOIN.md, Recovery).
+
+    The outage makes up for ``max_future_skew_ms`` in the horizon of reads, whose time on record the
+    law may limit.
+    """
+    join = settings.join
+    horizons = {
+        READS: (join.read_retention_ms, "read_retention_ms"),
+        DEAD_LETTERS: (join.read_retention_ms, "read_retention_ms"),
+        HITS: (join.hit_horizon_ms, "hit_ttl_ms + incident_retention_ms + read_retention_ms + max_future_skew_ms"),
+        SHOTS: (join.shot_horizon_ms, "shot_memory_ms + max_future_skew_ms"),
+        ACTIONS: (join.incident_retention_ms, "incident_retention_ms"),
+        INCIDENTS: (join.incident_retention_ms, "incident_retention_ms"),
+    }
+    if name not in horizons:
+        return None
+    horizon_ms, terms = horizons[name]
+    return Retention(horizon_ms + settings.allowed_outage_ms, f"{terms} + allowed_outage_ms")
 
 
 def _config(topic: Topic, retention_ms: int | None) -> dict[str, str]:
@@ -178,11 +211,14 @@ def _problems(planned: TopicPlan, partitions: int, config: Mapping[str, str]) ->
     for name, value in planned.config.items():
         if name not in _CHECKED_AS_LIMITS and not _same(config.get(name, ""), value):
             yield f"{planned.name}: {name} is {config.get(name)}, must be {value}; alter the topic's configuration"
-    if planned.retention_ms is None:
+    if planned.retention is None:
         return
-    kept_ms = int(config.get("retention.ms", "-1"))
-    if 0 <= kept_ms < planned.retention_ms:
-        yield f"{planned.name}: retention.ms is {kept_ms}, must be at least {planned.retention_ms}: it loses records"
+    kept_ms, least = int(config.get("retention.ms", "-1")), planned.retention
+    if 0 <= kept_ms < least.at_least_ms:
+        yield (
+            f"{planned.name}: retention.ms is {kept_ms}, must be at least {least.at_least_ms}: it loses records "
+            f"({least.needed_by})"
+        )
     if kept_ms >= 0 and int(config.get("segment.ms", "0")) > max(60_000, kept_ms // 8):
         yield f"{planned.name}: segment.ms is {config['segment.ms']}, must be at most an eighth of retention.ms"
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from streams.local_broker.guard import GuardedProcess
-from streams.local_broker.jars import BrokerUnavailable, broker_resource, java, kafka_jars
+from streams.local_broker.jars import CHECK_EVERY_S, BrokerUnavailable, broker_resource, java, kafka_jars
 
 __all__ = ["BrokerOptions", "BrokerUnavailable", "LocalBroker", "run_broker"]
 
@@ -193,9 +193,11 @@ class LocalBroker:
         settings = template.substitute(ports)
         additions = string.Template(self._options.settings).substitute(ports)
         try:
-            self.data.mkdir(parents=True, exist_ok=True)
+            _make_private(self.data)
+            for file in (self.log, self.data / "server.properties"):
+                file.touch()
+                file.chmod(0o600)
             (self.data / "server.properties").write_text(f"{settings}\n{additions}", encoding="utf-8")
-            self.log.touch()
         except OSError as error:
             raise BrokerUnavailable(
                 f"{self.data}: cannot be used as the data folder ({error.strerror}); name another"
@@ -216,7 +218,8 @@ class LocalBroker:
         ]
         # Skip the optimising compiler: for a second of work it doubles the time.
         process = self._java(classpath, "-XX:TieredStopAtLevel=1", *tool)
-        process.ended.wait()
+        while not process.ended.wait(CHECK_EVERY_S):
+            self._check_cancelled()
         if process.exit_code != 0:
             raise self._ended_early(process, "could not format its data folder")
         process.close(keep_folder=True)
@@ -238,7 +241,7 @@ class LocalBroker:
         report_at_s = REPORT_EVERY_S
         while (ready_id := _cluster_id_at(self.port)) is None:
             self._check_cancelled()
-            if process.ended.wait(0.05):
+            if process.ended.wait(CHECK_EVERY_S / 2):
                 raise self._ended_early(process, "exited before it was ready")
             waited_s = time.monotonic() - began_s
             if waited_s > START_S_MAX:
@@ -282,6 +285,25 @@ def run_broker(port: int | None, data: Path | None, report: Callable[[str], None
         report("Kafka stopped")
     finally:
         signal.signal(signal.SIGTERM, previous_handler)
+
+
+def _make_private(folder: Path) -> None:
+    """Create a folder that only this user can read: topics and logs contain plates.
+
+    Raises `BrokerUnavailable` for an existing folder that others can read or enter. Its mode is not
+    changed, because it may be one that others need, such as /tmp.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+        folder.chmod(0o700)  # whatever the umask is
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        if os.name == "posix" and folder.stat().st_mode & 0o077:
+            raise BrokerUnavailable(
+                f"{folder}: others can read or enter this data folder, and topics contain plates; name a new folder, "
+                f"or run chmod 700 on it if it is Kafka's alone"
+            ) from None
 
 
 def _stored_cluster_id(meta: Path) -> str:

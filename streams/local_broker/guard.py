@@ -51,6 +51,8 @@ class GuardedProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            # What Kafka or a worker writes is for this user alone: topics and logs contain plates.
+            umask=0o077,
         )
         assert self._guard.stdin is not None
         assert self._guard.stdout is not None

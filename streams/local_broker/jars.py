@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -21,6 +24,7 @@ from streams.resources.paths import resource_path
 
 DOWNLOAD_TIMEOUT_S = 60
 REPORT_EVERY_S = 2.0
+CHECK_EVERY_S = 0.1
 
 
 class BrokerUnavailable(RampwatchError):
@@ -85,19 +89,45 @@ def _download(
 ) -> None:
     """Download jars into the Maven cache; each arrives complete and verified, or not at all."""
     report(f"downloading Kafka's jars, {len(missing)} files, at most 45 MB, once")
-    reported_s = time.monotonic()
+    reported_s = began_s = time.monotonic()
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rampwatch-", dir=cache) as staging:
+    # After a cancellation, a last download may still write to the folder while it is removed.
+    with tempfile.TemporaryDirectory(prefix="rampwatch-", dir=cache, ignore_cleanup_errors=True) as staging:
         context.repo_cache = Path(staging)
         for count, (path, sha256) in enumerate(missing.items(), 1):
             check_cancelled()
-            jar = _download_one(context, path)
+            jar = _cancellable(partial(_download_one, context, path), check_cancelled)
             _verify(jar, sha256, "it was discarded; do not trust its source")
             (cache / path).parent.mkdir(parents=True, exist_ok=True)
             jar.replace(cache / path)
             if time.monotonic() - reported_s > REPORT_EVERY_S or count == len(missing):
-                report(f"downloaded {count} of {len(missing)} jars")
+                report(_progress(count, len(missing), time.monotonic() - began_s))
                 reported_s = time.monotonic()
+
+
+def _progress(done: int, total: int, took_s: float) -> str:
+    left = f", about {took_s / done * (total - done):.0f} s left" if done < total else ""
+    return f"downloaded {done} of {total} jars, {done / total:.0%}{left}"
+
+
+def _cancellable(work: Callable[[], Path], check_cancelled: Callable[[], None]) -> Path:
+    """Return the result of ``work``; if ``check_cancelled`` raises an error, do not wait for it.
+
+    A download cannot be stopped. Its thread ends with the process at the latest.
+    """
+    result: Future[Path] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not result.done():
+        check_cancelled()
+        wait([result], timeout=CHECK_EVERY_S)
+    return result.result()
 
 
 def _download_one(context: Any, path: str) -> Path:  # noqa: ANN401 - jgo is untyped

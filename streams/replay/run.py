@@ -98,6 +98,7 @@ def replay(
     partitions: int,
     progress: Progress,
     options: CounterOptions = CounterOptions(),  # noqa: B008 - it is frozen
+    calibration: Calibration | None = None,
 ) -> Outcomes:
     """Replay records, given in the order of their stamps, into an archive at ``out``.
 
@@ -105,7 +106,7 @@ def replay(
 
     ``progress`` is called now and then with the number of records done.
     """
-    calibration = load_calibration()
+    calibration = calibration or load_calibration()
     routing = ForwardedCopies(records, partitions) if any(record.forwarded_from for record in records) else None
     pipeline = new_pipeline(site, rules, calibration, routing)
     counters = CounterEngine(site, options.rules)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from streams.core.site import Site, SiteError, read_site
+from streams.resources.files import FileError, read_bytes
 from streams.resources.paths import resource_path
+from streams.secret import shortened
 
 _SUFFIX = ".geojson"
+_BYTES_MAX = 64 * 2**20
+"""A city with every bend of every border drawn has a few million bytes."""
 
 
 def site_names() -> list[str]:
@@ -27,14 +31,13 @@ def load_site(name_or_path: str) -> Site:
         path, remedy = resource_path("sites", name_or_path + _SUFFIX), "reinstall rampwatch"
     else:
         raise SiteError(
-            f'site "{name_or_path}": not built in; use one of {", ".join(site_names())}, or the path of a GeoJSON '
-            f"file that ends in {_SUFFIX}"
+            f'site "{shortened(name_or_path)}": not built in; use one of {", ".join(site_names())}, or the path of '
+            f"a GeoJSON file that ends in {_SUFFIX}"
         )
     try:
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SiteError(f"{name_or_path}: this site file cannot be read ({reason}); {remedy}") from error
+        raw = read_bytes(path, _BYTES_MAX)
+    except FileError as error:
+        raise SiteError(f"{shortened(name_or_path)}: this site file cannot be read ({error}); {remedy}") from None
     return read_site(raw, name_or_path)
 
 

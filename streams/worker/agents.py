@@ -47,6 +47,7 @@ def _record(prefix: str, message: Any) -> Record:  # noqa: ANN401
         message.partition,
         message.offset,
         round(message.timestamp * 1000),
+        message.key,
         message.value,
         message.headers or (),
     )

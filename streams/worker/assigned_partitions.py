@@ -12,11 +12,12 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping
 
 from streams.core.effects import Effects
 from streams.core.engine import Engine
-from streams.core.events import LinkedIncident, Record
+from streams.core.events import Record
 from streams.core.pipeline import Pipeline
 from streams.core.rules import JoinRules
 from streams.core.scoring import Calibration
@@ -25,14 +26,13 @@ from streams.core.topics import INCIDENTS, JOINED, READS
 from streams.core.windows import NEVER, Watermark
 from streams.worker import metrics
 from streams.worker.fenced_writer import FencedWriter, ProducerFencedError
+from streams.worker.lag import Lag
 from streams.worker.outputs import Outputs
 from streams.worker.pacing import paced
-from streams.worker.partition import Partition, Source
+from streams.worker.partition import Feed, Partition, Source
+from streams.worker.read_back import ReadBack
 from streams.worker.records import Batch
 from streams.worker.routing import PlateRouting
-
-Published = tuple[LinkedIncident, bool]
-"""The last published revision of an incident, and whether it was published under another digest."""
 
 
 class AssignedPartitions:
@@ -66,6 +66,8 @@ class AssignedPartitions:
         self._assignment: frozenset[int] | None = None
         self.rules = rules
         self.broadcast_sources: frozenset[Source] = frozenset(broadcast_sources)
+        self.lag = Lag()
+        metrics.PARTITIONS_EXPECTED.set(partitions)
         self.lock = asyncio.Lock()
         self.first_assignment_ready = asyncio.Event()
         """Set when the first assignment is taken over."""
@@ -85,6 +87,8 @@ class AssignedPartitions:
     def assign(self, numbers: Iterable[int], retained: Iterable[int]) -> None:
         """Take note of a new assignment, of which the ``retained`` partitions go on as they are."""
         self._assignment = frozenset(numbers)
+        retained = set(retained)
+        self.lag.assign(self._assignment, retained)
         self.retain(retained)
 
     def retain(self, numbers: Iterable[int]) -> None:
@@ -92,6 +96,8 @@ class AssignedPartitions:
         for number in self._partitions.keys() - set(numbers):
             self._pipeline.remove(number)
             self._close(self._partitions.pop(number))
+            for topic in JOINED:
+                self.lag.note_position((topic, number), None)
         self._update_gauges()
 
     @property
@@ -99,17 +105,27 @@ class AssignedPartitions:
         """Whether the group has no partition for this worker."""
         return self._assignment == frozenset()
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether all assigned partitions are rebuilt and have caught up."""
-        return self._assignment is not None and self._assignment == self._ready_numbers()
+    def why_not_ready(self) -> str:
+        """Return why not all assigned partitions are ready; empty if they are. From any thread."""
+        assignment = self._assignment
+        if assignment is None:
+            return "the group has not assigned partitions to this worker yet"
+        if waiting := assignment - self._ready_numbers():
+            return f"{len(waiting)} of {len(assignment)} assigned partitions are being rebuilt or catching up"
+        return ""
 
     def _ready_numbers(self) -> set[int]:
-        return {n for n, partition in self._partitions.items() if partition.is_live and not partition.is_catching_up}
+        """The partitions that are rebuilt and have caught up; from any thread, hence the copy."""
+        partitions = list(self._partitions.items())
+        return {n for n, partition in partitions if partition.is_live and not partition.is_catching_up}
 
     def live_numbers(self) -> set[int]:
         """Return the partitions that are rebuilt: they take records and publish."""
         return {number for number, partition in self._partitions.items() if partition.is_live}
+
+    def rebuilding(self) -> dict[int, Partition]:
+        """Return the partitions that are being rebuilt, or whose takeover was interrupted."""
+        return {number: partition for number, partition in self._partitions.items() if not partition.is_live}
 
     async def add(
         self,
@@ -117,7 +133,8 @@ class AssignedPartitions:
         writer: FencedWriter,
         noted_ends: Mapping[Source, int],
         finalized_through_ms: int,
-        published: Iterable[Published],
+        read_back: ReadBack,
+        feed: Feed,
     ) -> Partition:
         """Add a partition to be rebuilt; the lock is held.
 
@@ -133,9 +150,12 @@ class AssignedPartitions:
             self._outputs.prefix + INCIDENTS,
             noted_ends,
             finalized_through_ms,
+            feed,
         )
-        async for incident, under_other_digest in paced(published, self._mark):
-            partition.engine.restore(incident, under_other_digest)
+        async for published in paced(read_back.published, self._mark):
+            partition.engine.restore(*published)
+        for incident_id in read_back.withheld:
+            partition.engine.withhold(incident_id)
         async for _ in paced(self._pipeline.adding(number, partition.engine), self._mark):
             pass
         for source, (position, stamp_ms) in self._broadcast_progress.items():
@@ -146,7 +166,7 @@ class AssignedPartitions:
         return partition
 
     def _update_gauges(self) -> None:
-        metrics.PARTITIONS.set(len(self._partitions))
+        metrics.PARTITIONS.set(len(self._assignment or ()))
         metrics.PARTITIONS_READY.set(len(self._ready_numbers()))
 
     def _close(self, partition: Partition) -> None:
@@ -186,7 +206,9 @@ class AssignedPartitions:
 
         The caller holds the lock from here to `flush`.
         """
-        return self._apply(batch, tally=True)
+        effects = self._apply(batch, tally=True)
+        self.lag.note_position((batch.name, batch.partition), batch.rows[-1].offset + 1)
+        return effects
 
     def restore(self, batch: Batch) -> None:
         """Apply records of one partition again; their effects were delivered when they were new."""
@@ -246,6 +268,7 @@ class AssignedPartitions:
                     partition.watermark.read_to_end(source, greatest_ms[number])
                     partition.note_caught_up(source)
                 partition.note_position(source, position)
+                self.lag.note_position(source, position)
 
     # ------------------------------------------------------------------ publishing
 
@@ -265,15 +288,15 @@ class AssignedPartitions:
             self.on_fenced(fenced)
         self._update_gauges()
         metrics.READS_KEPT.set(sum(partition.engine.reads_kept for partition in self._partitions.values()))
-        self._update_watermark(live)
+        self._update_watermark()
         if self._partitions:
             lowest_ms = min(partition.watermark.value_ms for partition in self._partitions.values())
             self._pipeline.broadcast.release(lowest_ms)
 
-    def _update_watermark(self, live: Sequence[Partition]) -> None:
-        known_ms = [p.committable_watermark_ms for p in live if p.committable_watermark_ms > NEVER]
-        if known_ms:
-            metrics.WATERMARK.set(min(known_ms) / 1000)
+    def _update_watermark(self) -> None:
+        known_ms = [ms for p in self._partitions.values() if (ms := p.committable_watermark_ms) > NEVER]
+        is_known = bool(known_ms) and self._assignment == self._partitions.keys()
+        metrics.WATERMARK.set(min(known_ms) / 1000 if is_known else math.nan)
 
     async def _publish(self, partition: Partition) -> int | None:
         """Publish a partition's changes; return its number if its writer is fenced."""

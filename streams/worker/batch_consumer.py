@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -30,12 +30,12 @@ from faust.types import TP
 from streams.core.effects import Effects
 from streams.core.errors import RampwatchError
 from streams.core.topics import HITS, TALLIES
-from streams.worker import metrics
+from streams.kafka.client_errors import client_errors_mapped
 from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.committing_consumer import CommittingConsumer
 from streams.worker.fenced_writer import ProducerFencedError
 from streams.worker.health import ProgressMonitor
-from streams.worker.periodic_query import PeriodicQuery
+from streams.worker.joined_ends import JoinedEnds
 from streams.worker.rebuild import Recovery
 from streams.worker.records import Batch
 from streams.worker.spike_counters import CounterService
@@ -47,22 +47,13 @@ _HITS_AT_ONCE: Final = 1_000
 """Per piece of an import: enough to share a search, few enough for shots to pass between."""
 
 
-class _Ends(NamedTuple):
-    """The ends of partitions, from one query."""
-
-    epoch: int
-    """The epoch of the query."""
-    greatest_ms: dict[int, int]
-    """`AssignedPartitions.greatest_stamps_ms` just before the query."""
-    ends: dict[TP, int]
-
-
 class BatchConsumer(CommittingConsumer):
     """Faust's Kafka consumer, applying the joined topics in batches."""
 
     partitions: AssignedPartitions
     recovery: Recovery
     counters: CounterService
+    ends: JoinedEnds
     leader_topic: str = ""
     """The owner of its one partition is the counter leader. Its records are not read here."""
     prefix: str = ""
@@ -81,7 +72,6 @@ class BatchConsumer(CommittingConsumer):
         """The last batch being applied; it goes on when the drain is cancelled."""
         self._is_stable = False
         """Whether partitions are assigned and no rebalance has begun since."""
-        self._ends: PeriodicQuery[_Ends] = PeriodicQuery(self._fetch_ends)
 
     async def on_stop(self) -> None:
         """Stop the counters and the takeover, commit what was applied, and drop the partitions."""
@@ -90,7 +80,7 @@ class BatchConsumer(CommittingConsumer):
         if self._in_flight is not None:
             await asyncio.wait({self._in_flight})
         await super().on_stop()
-        await self._ends.stop()
+        await self.ends.stop()
         async with self.partitions.lock:
             await self.partitions.close()
 
@@ -106,9 +96,9 @@ class BatchConsumer(CommittingConsumer):
             await self.maybe_wait_for_commit_to_finish()
             await self.force_commit()
             self._epoch += 1
-            self._released_positions = self._position
+            # those not resumed since the last rebalance are where they were
+            self._released_positions = self._released_positions | self._position
             self.forget_positions()
-            self.partitions.retain(self.partitions.live_numbers())
             self.partitions.pause()
         await super().on_partitions_revoked(revoked)
 
@@ -121,7 +111,9 @@ class BatchConsumer(CommittingConsumer):
             joined = {tp for tp in assigned if tp.topic in self.batch_topics}
             is_next = generation_id == self._generation + 1
             self._generation = generation_id
-            lost = {tp.partition for tp in joined if not is_next or tp not in self._released_positions}
+            rebuilding = self.partitions.rebuilding()
+            kept = {tp for tp in joined if tp in self._released_positions or tp.partition in rebuilding}
+            lost = {tp.partition for tp in joined if not is_next or tp not in kept}
             numbers = {tp.partition for tp in joined}
             self.partitions.assign(numbers, numbers - lost)
             self._assigned = frozenset(tp for tp in map(ensure_TP, assigned) if tp.topic != self.leader_topic)
@@ -149,6 +141,7 @@ class BatchConsumer(CommittingConsumer):
             live = self.partitions.live_numbers()
             retained = {tp for tp in joined if tp.partition in live} & self._released_positions.keys()
             self._resume_at({tp: self._released_positions[tp] for tp in retained - self._position.keys()})
+            self._released_positions = {}
             self.partitions.resume()
             self._takeover = asyncio.ensure_future(self._take_over(assigned))
 
@@ -161,9 +154,10 @@ class BatchConsumer(CommittingConsumer):
         try:
             while new := {tp for tp in assigned if tp not in self._position}:
                 try:
-                    await self._take_over_once(new)
+                    with client_errors_mapped():
+                        await self._take_over_once(new)
                 except (KafkaError, ProducerFencedError) as error:
-                    self.log.warning("partitions not taken over (%s); retrying", error)
+                    self.recovery.reasons.note_failure(error)
                     self.progress.mark()
                     await asyncio.sleep(_RETRY_S)
             self.partitions.first_assignment_ready.set()
@@ -172,23 +166,23 @@ class BatchConsumer(CommittingConsumer):
 
     async def _take_over_once(self, new: set[TP]) -> None:
         commits = await self.recovery.committed([TopicPartition(tp.topic, tp.partition) for tp in new])
+        for tp in new:
+            self._note_lag_from(tp, commits[tp].offset if tp in commits else 0)
         broadcast = {tp for tp in new if tp.topic not in self.batch_topics}
         async with self.partitions.lock:
             self._resume_at({tp: commits[tp].offset if tp in commits else 0 for tp in broadcast})
         numbers = {tp.partition for tp in new - broadcast}
         if numbers:
-            await self.recovery.take_over(numbers, commits, self._ready)
+            await self.recovery.take_over(numbers, commits, self._resume_rebuilt)
 
-    async def _ready(self, number: int, positions: Mapping[TopicPartition, int]) -> None:
-        async with self.partitions.lock:
-            # a partition whose writer was fenced meanwhile is not live, and is taken over again
-            if number in self.partitions.live_numbers():
-                self._resume_at({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
+    def _resume_rebuilt(self, number: int, positions: Mapping[TopicPartition, int]) -> None:
+        self._resume_at({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
 
     def _resume_at(self, positions: Mapping[TP, int]) -> None:
         """Read these partitions from these positions on; the lock is held."""
         self._position.update(positions)
         for tp, offset in positions.items():
+            self._note_lag_from(tp, offset)
             self._committed_offset[tp] = offset or None
             self._thread.seek(tp, offset)
 
@@ -229,6 +223,7 @@ class BatchConsumer(CommittingConsumer):
         """
         for tp in [tp for tp in self._position if tp.topic in self.batch_topics and tp.partition in numbers]:
             del self._position[tp]
+        self.recovery.reasons.note_fenced(numbers)
         self._thread.request_rebalance()
 
     async def verify_all_partitions_active(self) -> None:
@@ -245,12 +240,18 @@ class BatchConsumer(CommittingConsumer):
         return await super()._getmany(known, timeout)
 
     async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 - as Faust's
+        with client_errors_mapped():  # Faust's fetcher would end without a word if it is cancelled
+            await self._drain(fetcher)
+
+    async def _drain(self, fetcher: Any) -> None:  # noqa: ANN401 - as Faust's
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
                 await asyncio.sleep(0)
                 await self._drain_once()
                 await self._check_ends()
-        except self.consumer_stopped_errors:
+        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+            # a worker that is asked to stop in a rebalance cancels the drain: Faust would report a
+            # crash
             if not self.transport.app.should_stop:
                 raise
 
@@ -328,23 +329,18 @@ class BatchConsumer(CommittingConsumer):
 
     # ------------------------------------------------------------------ the ends of partitions
 
-    async def _fetch_ends(self) -> _Ends:
-        """Query the ends of the partitions; raises `KafkaError`."""
-        epoch, greatest_ms = self._epoch, self.partitions.greatest_stamps_ms()
-        joined = [tp for tp in self._position if tp.topic in self.batch_topics]
-        return _Ends(epoch, greatest_ms, await self.highwaters(*joined) if joined else {})
-
     async def _check_ends(self) -> None:
         """Note which partitions have been read to their ends; no batch is in flight here."""
         if not self._position or not self.flow_active:
             return
         try:
-            response = self._ends.poll()
-            if response is None or response.epoch != self._epoch:
+            response = self.ends.poll([tp for tp in self._position if tp.topic in self.batch_topics], self._epoch)
+            if response is None:
                 return
             # Transaction markers, which no consumer receives, may follow the last record. The
             # fetcher's position is past them.
-            fetched = {tp: await self.position(tp) or 0 for tp in response.ends.keys() & self._position.keys()}
+            with client_errors_mapped():
+                fetched = {tp: await self.position(tp) or 0 for tp in response.ends.keys() & self._position.keys()}
         except KafkaError as error:
             self.log.warning("the ends of the joined topics are unknown (%s); retrying", type(error).__name__)
             self.progress.mark()
@@ -353,19 +349,17 @@ class BatchConsumer(CommittingConsumer):
         async with self.partitions.lock:
             if response.epoch != self._epoch:
                 return
-            self._report_lag(positions, response.ends)
             at_end = {tp for tp in self._position.keys() & positions.keys() if positions[tp] >= response.ends[tp]}
             for tp in at_end:
                 source = (tp.topic.removeprefix(self.prefix), tp.partition)
                 self.partitions.read_to_end(source, positions[tp], response.greatest_ms)
             await self.partitions.publish()
-            if self._assigned <= self._position.keys() and at_end == positions.keys():
+            joined = {tp for tp in self._position if tp.topic in self.batch_topics}
+            if self._assigned <= self._position.keys() and at_end == joined:
                 self.progress.mark()  # there is nothing to commit
 
-    def _report_lag(self, positions: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
-        for topic in self.batch_topics:
-            lag = sum(max(0, ends[tp] - position) for tp, position in positions.items() if tp.topic == topic)
-            metrics.LAG.labels(topic.removeprefix(self.prefix)).set(lag)
+    def _note_lag_from(self, tp: TP, offset: int) -> None:
+        self.partitions.lag.note_position((tp.topic.removeprefix(self.prefix), tp.partition), offset)
 
 
 def batch_transport(
@@ -375,6 +369,7 @@ def batch_transport(
     partitions: AssignedPartitions,
     recovery: Recovery,
     counters: CounterService,
+    ends: JoinedEnds,
     progress: ProgressMonitor,
 ) -> Any:  # noqa: ANN401 - Faust has no types
     """Return a transport for ``app`` whose consumer applies ``topics`` in whole batches."""
@@ -389,6 +384,7 @@ def batch_transport(
             self.recovery = recovery
             self.progress = progress
             self.counters = counters
+            self.ends = ends
             counters.on_fenced = self._thread.request_rebalance
             self.prefix = prefix
             partitions.on_fenced = self.drop

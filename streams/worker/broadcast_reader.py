@@ -19,16 +19,21 @@ from streams.core.counters.events import Tally
 from streams.core.effects import Effects
 from streams.core.errors import RampwatchError
 from streams.core.events import InvalidRecord, Outcome, Record
+from streams.kafka.client_errors import client_errors_mapped
 from streams.kafka.connection import connection
 from streams.settings import Settings
 from streams.worker.assigned_partitions import AssignedPartitions
+from streams.worker.client_tasks import watch_tasks
 from streams.worker.committed_offsets import committed
 from streams.worker.health import ProgressMonitor
 from streams.worker.partition import Source
+from streams.worker.partition_queries import PartitionQueries
 from streams.worker.periodic_query import PeriodicQuery
 from streams.worker.records import row_record
 
 _POLL_MS: Final = 200
+_POLL_RECORDS: Final = 500
+"""Per poll, some tens of milliseconds of work for all partitions together."""
 _COMMITTED_EVERY_S: Final = 60.0
 """How often the group's offsets are queried, to drop the effects of committed records."""
 
@@ -54,6 +59,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
         }
         self._advanced = asyncio.Condition()
         self._ends = PeriodicQuery(self._fetch_ends)
+        self._end_queries: PartitionQueries[TopicPartition, int] = PartitionQueries(self._end_of)
         self._committed = PeriodicQuery(self._fetch_committed, _COMMITTED_EVERY_S)
 
     async def on_start(self) -> None:
@@ -63,8 +69,10 @@ class BroadcastReader(Service):  # type: ignore[misc]
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=100,
+            max_poll_records=_POLL_RECORDS,
         )
         await self._consumer.start()
+        watch_tasks(self._consumer, lambda error: self.add_future(self.crash(error)))
         tps = [self._tp(source) for source in self._pending]
         self._consumer.assign(tps)
         await self._consumer.seek_to_beginning(*tps)
@@ -75,6 +83,7 @@ class BroadcastReader(Service):  # type: ignore[misc]
         """Close the connection."""
         if self._consumer is not None:
             await self._ends.stop()
+            await self._end_queries.stop()
             await self._committed.stop()
             await self._consumer.stop()
 
@@ -87,6 +96,10 @@ class BroadcastReader(Service):  # type: ignore[misc]
     # ------------------------------------------------------------------ reading
 
     @Service.task  # type: ignore[untyped-decorator]
+    async def _run(self) -> None:
+        with client_errors_mapped():  # mode would go on without this task if it is cancelled
+            await self._read()
+
     async def _read(self) -> None:
         while not self.should_stop:
             batches = await self._consumer.getmany(timeout_ms=_POLL_MS)
@@ -122,7 +135,8 @@ class BroadcastReader(Service):  # type: ignore[misc]
             if response is None:
                 return
             greatest_ms, ends = response
-            positions = {tp: await self._consumer.position(tp) for tp in ends}
+            with client_errors_mapped():
+                positions = {tp: await self._consumer.position(tp) for tp in ends}
         except KafkaError as error:
             self.log.warning("the ends of the broadcast topics are unknown (%s); retrying", type(error).__name__)
             self._progress.mark()
@@ -138,7 +152,11 @@ class BroadcastReader(Service):  # type: ignore[misc]
         Raises `KafkaError`.
         """
         greatest_ms = self._partitions.greatest_stamps_ms()
-        return greatest_ms, await self._consumer.end_offsets(list(self._consumer.assignment()))
+        return greatest_ms, await self._end_queries.answers(map(self._tp, self._pending))
+
+    async def _end_of(self, tp: TopicPartition) -> dict[TopicPartition, int]:
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets([tp])
+        return ends
 
     # ------------------------------------------------------------------ effects, for the agents
 

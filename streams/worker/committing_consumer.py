@@ -6,7 +6,9 @@ owner reads again what was not committed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -15,7 +17,10 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.kafka.client_errors import client_errors_mapped, log_unhandled
+from streams.log_format import described
 from streams.worker.assigned_partitions import AssignedPartitions
+from streams.worker.client_tasks import watch_tasks
 from streams.worker.committed_offsets import metadata
 from streams.worker.health import ProgressMonitor
 
@@ -24,6 +29,29 @@ _FETCH_WAIT_MS: Final = 100
 
 class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread of the Kafka client; commits carry the ``pending_metadata`` of its consumer."""
+
+    async def on_start(self) -> None:
+        """Start the client, and watch it.
+
+        What asyncio reports of this thread's loop goes to the log.
+        """
+        self.thread_loop.set_exception_handler(log_unhandled)
+        await super().on_start()
+        watch_tasks(self._consumer, self._end_app)
+
+    def _end_app(self, error: BaseException) -> None:
+        asyncio.run_coroutine_threadsafe(self.app.crash(error), self.parent_loop)
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as mode's
+        """Log a crash of the thread; mode prints a traceback."""
+        error = fmt[-1] if fmt and isinstance(fmt[-1], BaseException) else None
+        self.log.error("the consumer's thread failed (%s)", described(error) if error else "no reason known")
+
+    def _start_thread(self) -> None:
+        # mode raises a crash again at the end of the thread, after it was reported: Python would
+        # print the traceback
+        with suppress(Exception):
+            super()._start_thread()
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - Faust has no types
         consumer = super()._create_worker_consumer(transport)
@@ -43,7 +71,8 @@ class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             return False  # other workers own all of them now, and aiokafka rejects an empty commit
         self.tp_last_committed_at.update(dict.fromkeys(owned, monotonic()))
         try:
-            await consumer.commit(commits)
+            with client_errors_mapped():
+                await consumer.commit(commits)
         except KafkaError as error:
             self.log.warning("offsets not committed (%s); retrying", type(error).__name__)
             return False

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.core.errors import RampwatchError
+from streams.kafka.client_errors import client_errors_mapped
 from streams.kafka.connection import connection
 from streams.settings import Settings
 
@@ -67,15 +68,25 @@ class FencedWriter:
             max_request_size=_RECORD_BYTES_MAX,
             compression_type="gzip",
         )
+        writer = cls(name, producer, headers)
         try:
-            await asyncio.wait_for(producer.start(), _OPEN_S_MAX)
-        except TimeoutError:
-            await producer.stop()
-            raise KafkaTimeoutError(f"writer {name}: no response from the broker for {_OPEN_S_MAX:.0f} s") from None
+            with client_errors_mapped():
+                await writer._start()
         except BaseException:
-            await producer.stop()
+            await writer.close()
             raise
-        return cls(name, producer, headers)
+        return writer
+
+    async def _start(self) -> None:
+        starting = asyncio.ensure_future(self._producer.start())
+        starting.add_done_callback(_retrieve)
+        try:
+            await asyncio.wait({starting}, timeout=_OPEN_S_MAX)
+            if not starting.done():
+                raise KafkaTimeoutError(f"writer {self._name}: no response from the broker for {_OPEN_S_MAX:.0f} s")
+            starting.result()
+        finally:
+            starting.cancel()  # not awaited either
 
     async def publish(self, records: Sequence[OutboundRecord]) -> None:
         """Publish records in order, in one transaction or several; raises `ProducerFencedError`."""
@@ -84,25 +95,44 @@ class FencedWriter:
 
     async def _publish_in_time(self, records: Sequence[OutboundRecord]) -> None:
         publishing = asyncio.ensure_future(self._publish(records))
+        publishing.add_done_callback(_retrieve)  # whoever waits for it here may be cancelled
         await asyncio.wait({publishing}, timeout=_PUBLISH_S_MAX)
         if not publishing.done():
             publishing.cancel()  # not awaited, because it may hang in the cancellation as well
             raise ProducerFencedError(f"writer {self._name}: no response from the broker for {_PUBLISH_S_MAX:.0f} s")
         try:
-            publishing.result()
+            with client_errors_mapped():
+                publishing.result()
         except KafkaError as error:
             raise ProducerFencedError(f"writer {self._name}: fenced or failed ({type(error).__name__})") from None
 
     async def _publish(self, records: Sequence[OutboundRecord]) -> None:
         async with self._producer.transaction():
-            sent = [
-                await self._producer.send(
+            sent = []
+            for record in records:
+                delivery = await self._producer.send(
                     record.topic, record.value, record.key.encode(), record.partition, headers=self._headers
                 )
-                for record in records
-            ]
+                # if a later record cannot be sent, nobody waits for this one
+                delivery.add_done_callback(_retrieve)
+                sent.append(delivery)
             await asyncio.gather(*sent)
 
     async def close(self) -> None:
         """Close the connections, without waiting long for a broker that does not respond."""
-        await asyncio.wait({asyncio.ensure_future(self._producer.stop())}, timeout=_CLOSE_S_MAX)
+        closing = asyncio.ensure_future(self._stop())
+        closing.add_done_callback(_retrieve)  # whatever a broken connection raises when it is closed
+        await asyncio.wait({closing}, timeout=_CLOSE_S_MAX)
+
+    async def _stop(self) -> None:
+        try:
+            await self._producer.stop()
+        except KafkaError:
+            # A fenced producer raises that once more, and leaves its connections open.
+            await self._producer.client.close()
+
+
+def _retrieve(task: asyncio.Future[Any]) -> None:
+    """Take note of a task's error, or asyncio logs it as one that was never retrieved."""
+    if not task.cancelled():
+        task.exception()

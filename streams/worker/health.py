@@ -8,19 +8,16 @@ been the case for too long, something hangs, and a restart is the remedy.
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterable
-from socketserver import ThreadingMixIn
-from typing import Any, Final
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 from prometheus_client import make_wsgi_app
 
 from streams.worker import metrics
 
 _PATHS: Final = ("/metrics", "/health/live", "/health/ready")
+_METHODS: Final = ("GET", "HEAD")
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -54,47 +51,54 @@ class ProgressMonitor:
 class HealthPages:
     """The WSGI application with the health and metrics endpoints."""
 
-    def __init__(self, progress: ProgressMonitor, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, progress: ProgressMonitor, why_not_ready: Callable[[], Sequence[str]]) -> None:
+        """``why_not_ready`` returns a sentence for each reason; none if the worker is ready."""
         self._progress = progress
-        self._is_ready = is_ready
+        self._why_not_ready = why_not_ready
         self._metrics = make_wsgi_app(metrics.REGISTRY)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request, whatever its method."""
+        """Answer a request."""
+        method = environ["REQUEST_METHOD"]
+        page = self._page(environ) if method in _METHODS else _not_allowed(method)
+        start_response(page.status, [*page.headers, ("Content-Length", str(len(page.body)))])
+        return [] if method == "HEAD" else [page.body]
+
+    def _page(self, environ: dict[str, Any]) -> _Page:
         path = environ.get("PATH_INFO", "")
         if path == "/health/live":
-            body = {"alive": not self._progress.is_stalled, "seconds_since_progress": round(self._progress.age_s, 1)}
-            return _json_response(start_response, body, not self._progress.is_stalled)
+            is_alive = not self._progress.is_stalled
+            return _json_page({"alive": is_alive, "seconds_since_progress": round(self._progress.age_s, 1)}, is_alive)
         if path == "/health/ready":
-            return _json_response(start_response, {"ready": self._is_ready()}, self._is_ready())
+            reasons = list(self._why_not_ready())
+            return _json_page({"ready": not reasons, "reasons": reasons}, not reasons)
         if path == "/metrics":
-            response: Iterable[bytes] = self._metrics(environ, start_response)
-            return response
+            return self._metrics_page(environ)
         # a probe configured with a wrong path must fail, not report a healthy worker
-        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"{path}: no such page; use one of {', '.join(_PATHS)}\n".encode()]
+        return _text_page("404 Not Found", f"{path}: no such page; use one of {', '.join(_PATHS)}")
+
+    def _metrics_page(self, environ: dict[str, Any]) -> _Page:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        body = b"".join(self._metrics(environ | {"REQUEST_METHOD": "GET"}, lambda *start: started.append(start)))
+        ((status, headers),) = started
+        return _Page(status, headers, body)
 
 
-def _json_response(start_response: StartResponse, body: dict[str, Any], is_healthy: bool) -> list[bytes]:
+class _Page(NamedTuple):
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def _json_page(content: dict[str, Any], is_healthy: bool) -> _Page:
     status = "200 OK" if is_healthy else "503 Service Unavailable"
-    start_response(status, [("Content-Type", "application/json")])
-    return [json.dumps(body).encode()]
+    return _Page(status, [("Content-Type", "application/json")], json.dumps(content).encode())
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+def _text_page(status: str, text: str, *headers: tuple[str, str]) -> _Page:
+    return _Page(status, [("Content-Type", "text/plain; charset=utf-8"), *headers], f"{text}\n".encode())
 
 
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Log no requests."""
-
-
-def serve(host: str, port: int, pages: HealthPages) -> None:
-    """Serve the pages from a background thread until the process ends; raises `OSError`."""
-
-    class Server(_Server):
-        address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-
-    server = make_server(host, port, pages, Server, _QuietHandler)
-    threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
+def _not_allowed(method: str) -> _Page:
+    allowed = ", ".join(_METHODS)
+    return _text_page("405 Method Not Allowed", f"{method}: not allowed; use {allowed}", ("Allow", allowed))

@@ -16,15 +16,18 @@ from faust.exceptions import ProducerSendError
 from streams.core.codec import ENCODER
 from streams.core.counters.events import Tally, tally_key
 from streams.core.effects import DeadLetter, Effects, Forward
+from streams.core.events import Headers
 from streams.core.topics import (
     DEAD_LETTERS,
     DIGEST_HEADER,
     FORWARDED_HEADER,
+    OMITTED_HEADER,
     REPLAY_HEADER,
     STAMP_HEADER,
     TALLIES,
     TRUNCATED_HEADER,
 )
+from streams.kafka.client_errors import as_kafka_error, client_errors_mapped
 from streams.kafka.connection import ACCESS_ERRORS
 from streams.settings import Settings
 from streams.worker import metrics
@@ -48,9 +51,22 @@ class Message(NamedTuple):
     value: bytes
     partition: int | None
     headers: dict[str, bytes]
+    record_headers: Headers = ()
+    """Those of the record that this message passes on."""
+
+    @property
+    def all_headers(self) -> list[tuple[str, bytes | None]]:
+        """Ours and the record's, as the producer takes them."""
+        return [*self.headers.items(), *self.record_headers]
 
     def first_half(self) -> Message:
-        """Return the message with the first half of its value, saying so in a header."""
+        """Return the message with the first half of its value, saying so in a header.
+
+        If nothing is left to cut, it goes without the record's own key and headers.
+        """
+        if not self.value and self.record_headers:
+            note = b"the key and all headers; the topic takes no more"
+            return self._replace(record_headers=(), headers=self.headers | {OMITTED_HEADER: note})
         half = len(self.value) // 2
         note = f"the first {half} bytes; the topic takes no more".encode()
         return self._replace(value=self.value[:half], headers=self.headers | {TRUNCATED_HEADER: note})
@@ -102,14 +118,16 @@ class Outputs:
         if self.prefix:
             headers[STAMP_HEADER] = str(record.stamp_ms).encode()
         topic = self.prefix + record.topic
-        return Message(topic, forward.plate_key.encode(), record.value or b"", forward.partition, headers)
+        value = record.value or b""
+        return Message(topic, forward.plate_key.encode(), value, forward.partition, headers, forward.record_headers)
 
     def _dead_letter(self, dead: DeadLetter) -> Message:
         value = dead.record.value or b""
         headers = self.headers | {name: text.encode() for name, text in dead.headers.items()}
         if len(value) > DEAD_LETTER_BYTES_MAX:
             headers[TRUNCATED_HEADER] = f"the first {DEAD_LETTER_BYTES_MAX} bytes of {len(value)}".encode()
-        return Message(self.prefix + DEAD_LETTERS, dead.key.encode(), value[:DEAD_LETTER_BYTES_MAX], None, headers)
+        topic, value = self.prefix + DEAD_LETTERS, value[:DEAD_LETTER_BYTES_MAX]
+        return Message(topic, dead.key.encode(), value, None, headers, dead.record_headers)
 
     def _tally(self, tally: Tally) -> Message:
         return Message(self.prefix + TALLIES, tally_key(tally).encode(), ENCODER.encode(tally), 0, self.headers)
@@ -150,10 +168,10 @@ class Outputs:
                 break
         results = await asyncio.gather(*(result for _, result in in_flight), return_exceptions=True)
         for (at, _), result in zip(in_flight, results, strict=True):
-            if isinstance(result, KafkaError):
-                failed.append((at, result))
-            elif isinstance(result, BaseException):
-                raise result
+            if isinstance(result, BaseException):
+                if (undelivered := as_kafka_error(result)) is None:
+                    raise result
+                failed.append((at, undelivered))
         return failed
 
     async def _produce(self, message: Message) -> Any:  # noqa: ANN401 - aiokafka has no types
@@ -161,15 +179,14 @@ class Outputs:
 
         Raises `KafkaError`.
         """
-        producer = await self._app.maybe_start_producer()
-        try:
-            return await producer.send(
-                message.topic, message.key, message.value, message.partition, None, list(message.headers.items())
-            )
-        except ProducerSendError as error:
-            if isinstance(error.__cause__, KafkaError):
-                raise error.__cause__ from None
-            raise
+        with client_errors_mapped():
+            producer = await self._app.maybe_start_producer()
+            try:
+                return await producer.send(
+                    message.topic, message.key, message.value, message.partition, None, message.all_headers
+                )
+            except ProducerSendError as error:
+                raise error.__cause__ or error from None
 
     async def _back_off(self, errors: Sequence[KafkaError]) -> None:
         """Wait before a retry; raise an error that no retry mends."""

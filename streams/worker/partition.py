@@ -13,7 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from streams.core.codec import ENCODER
@@ -28,6 +28,21 @@ Source = tuple[str, int]
 """A topic, without its prefix, and one of its partitions."""
 
 
+class Feed:
+    """What is still to be fed to a partition that is being rebuilt, and where it resumes then."""
+
+    def __init__(self, since: Mapping[Source, int], until: Mapping[Source, int]) -> None:
+        """``since``: the offsets to feed from. ``until``: the positions to resume at."""
+        self.next: Final = dict(since)
+        self.until: Final = dict(until)
+        self.total: Final = self.left
+
+    @property
+    def left(self) -> int:
+        """How many offsets are left to feed."""
+        return sum(max(0, end - self.next[source]) for source, end in self.until.items())
+
+
 class Partition:
     """A partition of the joined topics, from the start of its rebuild."""
 
@@ -40,6 +55,7 @@ class Partition:
         incidents: str,
         noted_ends: Mapping[Source, int],
         finalized_through_ms: int,
+        feed: Feed,
     ) -> None:
         """Create a partition that does not publish yet.
 
@@ -54,6 +70,7 @@ class Partition:
         """The watermark through which every change is published: what a commit may carry."""
         self.is_live = False
         """Whether the rebuild is complete, so that the partition may publish."""
+        self.feed: Final = feed
         self._incidents = incidents
         self._catching_up = dict(noted_ends)
 
@@ -71,10 +88,10 @@ class Partition:
         """Note that a partition of a topic has been read to its end."""
         self._catching_up.pop(source, None)
 
-    def go_live(self, positions: Iterable[tuple[Source, int]]) -> None:
-        """End the rebuild: records from these positions on are new."""
+    def go_live(self) -> None:
+        """End the rebuild: records from the positions to resume at are new."""
         self.is_live = True
-        for source, position in positions:
+        for source, position in self.feed.until.items():
             self.note_position(source, position)
 
     async def publish(self, mark: Callable[[], None]) -> None:
@@ -100,4 +117,4 @@ class Partition:
             [OutboundRecord(self._incidents, i.incident_id, ENCODER.encode(i), self.number) for i in changed]
         )
         for incident in changed:
-            metrics.INCIDENTS.labels(incident.status).inc()
+            metrics.INCIDENTS.labels(incident.status, incident.strength).inc()

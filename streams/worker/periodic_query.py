@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
+from streams.kafka.client_errors import client_errors_mapped
+
 T = TypeVar("T")
 
 QUERY_EVERY_S: Final = 1.0
@@ -29,14 +31,15 @@ class PeriodicQuery(Generic[T]):
     def poll(self) -> T | None:
         """Return the response if it arrived since the last poll; start the next query when due.
 
-        Raises what the query raised.
+        Raises `KafkaError` if the query failed in the client.
         """
         task = self._task
         if task is not None:
             if not task.done():
                 return None
             self._task = None
-            return task.result()
+            with client_errors_mapped():
+                return task.result()
         now_s = asyncio.get_running_loop().time()
         if now_s - self._started_s >= self._every_s:
             self._started_s = now_s

@@ -4,35 +4,37 @@ Invariants:
 
 * The old owner is fenced first. Only then are the published incidents and the noted ends final.
 * Records before the committed offset are fed without publishing; every one that can still matter is
-  fed.
+  fed, and none twice.
 * The partition resumes at the offset that the group has committed. Nothing is read from it before.
+* A takeover that an error or a rebalance stops is resumed, not begun again. While a partition is
+  rebuilt nobody else owns it: the group has not assigned it to another worker since
+  (`BatchConsumer.on_partitions_assigned` drops it otherwise), and rejects commits of former owners.
+  So its writer, its committed offset and watermark, and all that was read remain valid.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
-from streams.core.errors import RampwatchError
-from streams.core.events import LinkedIncident
 from streams.core.topics import DIGEST_HEADER, HITS, INCIDENTS, JOINED, READS
 from streams.core.windows import NEVER
 from streams.kafka.connection import connection
 from streams.settings import Settings
-from streams.worker import metrics
-from streams.worker.assigned_partitions import AssignedPartitions, Published
+from streams.worker.assigned_partitions import AssignedPartitions
 from streams.worker.committed_offsets import Committed, committed
 from streams.worker.fenced_writer import FencedWriter
 from streams.worker.health import ProgressMonitor
-from streams.worker.partition import Partition, Source
+from streams.worker.partition import Feed, Partition, Source
+from streams.worker.partition_queries import PartitionQueries
+from streams.worker.read_back import ReadBack, batches
 from streams.worker.records import Batch
+from streams.worker.takeover_log import Reasons, TakeoverProgress, log, names, percent
 
-_POLL_MS: Final = 200
 _RECORDS_AT_ONCE: Final = 2_000
 """Per poll, about 20 ms of work; then the rest of the worker gets its turn."""
 _FETCH_BYTES: Final = 4 * 2**20
@@ -40,16 +42,14 @@ _FETCH_WAIT_MS: Final = 20
 """The longest that partitions already read to their ends delay a fetch from the others."""
 _PARTITIONS_AT_ONCE: Final = 4
 """With one at a time, its next fetch would start only when the last one is used up."""
-_LOG_EVERY_S: Final = 2.0
 
-Ready = Callable[[int, Mapping[TopicPartition, int]], Awaitable[None]]
-"""Called with each rebuilt partition and the positions to resume it at."""
-
-log = logging.getLogger("rampwatch.rebuild")
+Offsets = dict[TopicPartition, int]
+Resume = Callable[[int, Mapping[TopicPartition, int]], None]
+"""Called with each rebuilt partition and the positions to resume it at; the lock is held."""
 
 
 class Rebuild:
-    """The takeover of a set of partitions; used once."""
+    """One attempt to take over a set of partitions."""
 
     def __init__(
         self,
@@ -67,38 +67,24 @@ class Rebuild:
         self._committed = committed
         self._headers = headers
         self._writers: dict[int, FencedWriter] = {}
-        self._beginnings: dict[TopicPartition, int] = {}
-        self._ends: dict[TopicPartition, int] = {}
-        self._monitor = progress
-        self._progress = _Progress(len(self._numbers), progress)
+        self._beginnings: Offsets = {}
+        self._ends: Offsets = {}
+        self.progress: Final = TakeoverProgress(self._numbers, progress)
 
-    async def run(self, ready: Ready) -> None:
-        """Rebuild the partitions and call ``ready`` for each; raises `KafkaError`."""
+    async def run(self, resume: Resume) -> None:
+        """Rebuild the partitions and call ``resume`` for each; raises `KafkaError`."""
+        begun = self._partitions.rebuilding().keys()
         try:
-            await self._open_writers()
             async with self._consumer("read_uncommitted") as consumer:
-                await self._note_ends(consumer)
-                partitions = await self._create_partitions()
-                await self._feed(consumer, HITS, partitions)
-                for group in _batched(partitions, _PARTITIONS_AT_ONCE):
-                    await self._feed(consumer, READS, group)
-                    for partition in group:
-                        positions = self._positions(partition.number)
-                        partition.go_live((self._source(tp), offset) for tp, offset in positions.items())
-                        await ready(partition.number, positions)
+                for group in _grouped([number for number in self._numbers if number not in begun]):
+                    await self._create(consumer, group)
+                await self._feed_all(consumer, resume)
         finally:
             # only those that no partition has taken
             await asyncio.gather(*(writer.close() for writer in self._writers.values()))
-        self._progress.log_end()
-
-    async def _open_writers(self) -> None:
-        """Open all writers, and wait for all even on failure: a late one fences its successor."""
-        results = await asyncio.gather(*map(self._open_writer, self._numbers), return_exceptions=True)
-        for error in filter(None, results):
-            raise error
-
-    async def _open_writer(self, number: int) -> None:
-        self._writers[number] = await FencedWriter.open(self._settings, str(number), self._headers)
+        silent = self._writers.keys()
+        if silent:
+            raise KafkaTimeoutError(f"no leader answered for {names(silent)}")
 
     def _consumer(self, isolation: str) -> Any:  # noqa: ANN401 - aiokafka has no types
         return AIOKafkaConsumer(
@@ -111,26 +97,74 @@ class Rebuild:
             max_partition_fetch_bytes=_FETCH_BYTES,
         )
 
-    async def _note_ends(self, consumer: Any) -> None:  # noqa: ANN401 - aiokafka has no types
-        joined = [self._tp(topic, number) for topic in JOINED for number in self._numbers]
-        broadcast = [self._tp(*source) for source in self._partitions.broadcast_sources]
-        self._ends = await consumer.end_offsets(joined + broadcast)
-        self._beginnings = await consumer.beginning_offsets(joined + broadcast)
+    # ------------------------------------------------------------------ fencing, reading back
 
-    async def _create_partitions(self) -> list[Partition]:
-        async with self._consumer("read_committed") as consumer:
-            published = await self._read_published(consumer)
+    async def _create(self, consumer: Any, numbers: Sequence[int]) -> None:  # noqa: ANN401
+        """Fence the old owners of partitions, note the ends, and add what is published.
+
+        Partitions whose leaders do not answer are left out, and their writers with them.
+        """
+        await self._open_writers(numbers)
+        numbers = await self._note_ends(consumer, numbers)
+        since = await self._since(consumer, READS, numbers) | await self._since(consumer, HITS, numbers)
+        published = await self._read_back([n for n in numbers if since.keys() >= {self._tp(t, n) for t in JOINED}])
         async with self._partitions.lock:
-            return [
+            for number, read_back in published.items():
+                positions = self._positions(number)
                 await self._partitions.add(
                     number,
-                    self._writers.pop(number),
+                    self._writers[number],
                     self._noted_ends(number),
                     self._finalized_through_ms(number),
-                    published[number].values(),
+                    read_back,
+                    Feed(self._by_source({tp: since[tp] for tp in positions}), self._by_source(positions)),
                 )
-                for number in self._numbers
-            ]
+                del self._writers[number]  # it is the partition's now
+
+    async def _open_writers(self, numbers: Sequence[int]) -> None:
+        """Open all writers, and wait for all even on failure: a late one fences its successor."""
+        results = await asyncio.gather(*map(self._open_writer, numbers), return_exceptions=True)
+        for error in filter(None, results):
+            raise error
+
+    async def _open_writer(self, number: int) -> None:
+        self._writers[number] = await FencedWriter.open(self._settings, str(number), self._headers)
+
+    async def _note_ends(self, consumer: Any, numbers: Sequence[int]) -> list[int]:  # noqa: ANN401
+        """Note where the inputs begin and end; return the partitions whose leaders answered.
+
+        Raises `KafkaError` if a leader of a broadcast topic does not answer.
+        """
+        broadcast = [self._tp(*source) for source in self._partitions.broadcast_sources]
+        tps = [self._tp(topic, number) for topic in JOINED for number in numbers] + broadcast
+        self._ends |= await self._answers(lambda tp: consumer.end_offsets([tp]), tps)
+        self._beginnings |= await self._answers(lambda tp: consumer.beginning_offsets([tp]), tps)
+        known = self._ends.keys() & self._beginnings.keys()
+        for tp in set(broadcast) - known:
+            raise KafkaTimeoutError(f"the leader of {tp.topic}-{tp.partition} did not answer")
+        return [number for number in numbers if all(self._tp(topic, number) in known for topic in JOINED)]
+
+    async def _answers(self, query: Callable[[TopicPartition], Any], tps: Iterable[TopicPartition]) -> Any:  # noqa: ANN401
+        queries: PartitionQueries[TopicPartition, Any] = PartitionQueries(query)
+        try:
+            return await queries.answers(tps)
+        finally:
+            await queries.stop()
+
+    async def _read_back(self, numbers: Sequence[int]) -> dict[int, ReadBack]:
+        """Return what is published, without the partitions whose leaders do not answer."""
+        digest, republish = self._headers[DIGEST_HEADER], self._settings.republish
+        tps = [self._tp(INCIDENTS, number) for number in numbers]
+        async with self._consumer("read_committed") as consumer:
+            ends = await self._answers(lambda tp: consumer.end_offsets([tp]), tps)
+            published = {tp.partition: ReadBack(digest, republish) for tp in ends}
+            async for tp, rows in batches(consumer, dict.fromkeys(ends, 0), ends):
+                self.progress.mark()
+                for row in rows:
+                    published[tp.partition].add(row)
+        return published
+
+    # ------------------------------------------------------------------ where to begin and end
 
     def _finalized_through_ms(self, number: int) -> int:
         commits = [self._committed.get(self._tp(topic, number)) for topic in JOINED]
@@ -140,9 +174,9 @@ class Rebuild:
         """The noted ends of the inputs that hold records not yet fed when the partition resumes."""
         broadcast = [self._tp(*source) for source in self._partitions.broadcast_sources]
         known = self._positions(number) | {tp: self._beginnings[tp] for tp in broadcast}
-        return {self._source(tp): self._ends[tp] for tp, position in known.items() if position < self._ends[tp]}
+        return self._by_source({tp: self._ends[tp] for tp, position in known.items() if position < self._ends[tp]})
 
-    def _positions(self, number: int) -> dict[TopicPartition, int]:
+    def _positions(self, number: int) -> Offsets:
         """The positions to resume at: the committed offsets, or the first records that still exist.
 
         A topic that ends before its committed offset was recreated, and is read whole.
@@ -157,104 +191,72 @@ class Rebuild:
             positions[tp] = max(offset, self._beginnings[tp])
         return positions
 
-    # ------------------------------------------------------------------ reading again
+    async def _since(self, consumer: Any, topic: str, numbers: Sequence[int]) -> Offsets:  # noqa: ANN401
+        """Return the offsets to feed from: those of the horizon before the committed watermark.
 
-    async def _read_published(self, consumer: Any) -> dict[int, dict[str, Published]]:  # noqa: ANN401
-        """Read the last published revision of each incident, by partition and incident id."""
-        tps = {self._tp(INCIDENTS, number): 0 for number in self._numbers}
-        published: dict[int, dict[str, Published]] = {number: {} for number in self._numbers}
-        async for tp, rows in _batches(consumer, tps, await consumer.end_offsets(list(tps))):
-            self._monitor.mark()
-            for incident, digest in filter(None, map(_incident, rows)):
-                before = published[tp.partition].get(incident.incident_id)
-                if before is None or incident.revision >= before[0].revision:
-                    under_other_digest = not self._settings.republish and digest != self._headers[DIGEST_HEADER]
-                    published[tp.partition][incident.incident_id] = (incident, under_other_digest)
-        return published
-
-    async def _feed(self, consumer: Any, topic: str, partitions: Sequence[Partition]) -> None:  # noqa: ANN401
-        """Feed the engines the records before the committed offset that can still matter."""
-        tps = [self._tp(topic, partition.number) for partition in partitions]
-        until = {tp: self._positions(tp.partition)[tp] for tp in tps}
-        since = await self._since(consumer, topic, until)
-        async for tp, rows in _batches(consumer, since, until):
-            if rows:  # their effects were delivered when they were new
-                self._partitions.restore(Batch(self._settings.prefix, tp.topic, tp.partition, rows))
-            self._progress.count(topic, len(rows))
-
-    async def _since(
-        self,
-        consumer: Any,  # noqa: ANN401
-        topic: str,
-        until: Mapping[TopicPartition, int],
-    ) -> dict[TopicPartition, int]:
-        """Return the offsets to feed from: those of the horizon before the committed watermark."""
-        since = {tp: self._beginnings[tp] for tp in until}
+        Partitions whose leaders do not answer are left out.
+        """
+        beginnings = {self._tp(topic, number): self._beginnings[self._tp(topic, number)] for number in numbers}
         if self._settings.prefix:
-            return since  # the broker's time index knows its own stamps, not those in headers
+            return beginnings  # the broker's time index knows its own stamps, not those in headers
         rules = self._partitions.rules
         back_ms = {READS: rules.read_horizon_ms, HITS: rules.hit_horizon_ms}[topic]
-        watermarks_ms = {tp: self._finalized_through_ms(tp.partition) for tp in until}
+        watermarks_ms = {tp: self._finalized_through_ms(tp.partition) for tp in beginnings}
         times_ms = {tp: max(0, at_ms - back_ms) for tp, at_ms in watermarks_ms.items() if at_ms > NEVER}
-        offsets = await consumer.offsets_for_times(times_ms) if times_ms else {}
-        return since | {tp: first.offset if first else until[tp] for tp, first in offsets.items()}
+        firsts = await self._answers(lambda tp: consumer.offsets_for_times({tp: times_ms[tp]}), times_ms)
+        since = {tp: beginnings[tp] for tp in beginnings.keys() - times_ms.keys()}
+        # without a record since then there is nothing to feed
+        return since | {tp: first.offset if first else self._ends[tp] for tp, first in firsts.items()}
+
+    # ------------------------------------------------------------------ feeding
+
+    async def _feed_all(self, consumer: Any, resume: Resume) -> None:  # noqa: ANN401
+        """Feed the partitions, hits first, and resume each as soon as its group is fed."""
+        rebuilding = self._partitions.rebuilding()
+        partitions = [rebuilding[number] for number in self._numbers if number in rebuilding]
+        feeds = [partition.feed for partition in partitions]
+        self.progress.begin_feeding(sum(feed.total for feed in feeds), sum(feed.left for feed in feeds))
+        await self._feed(consumer, HITS, partitions)
+        for group in _grouped(partitions):
+            await self._feed(consumer, READS, group)
+            async with self._partitions.lock:
+                for partition in group:
+                    if partition in self._partitions.rebuilding().values():
+                        partition.go_live()
+                        resume(partition.number, self._by_tp(partition.feed.until))
+
+    async def _feed(self, consumer: Any, topic: str, partitions: Sequence[Partition]) -> None:  # noqa: ANN401
+        """Feed the engines the records before the committed offset that can still matter.
+
+        Their effects were delivered when they were new.
+        """
+        feeds = {self._tp(topic, partition.number): partition.feed for partition in partitions}
+        since = {tp: feed.next[self._source(tp)] for tp, feed in feeds.items()}
+        until = {tp: feed.until[self._source(tp)] for tp, feed in feeds.items()}
+        async for tp, rows in batches(consumer, since, until):
+            if rows:
+                self._partitions.restore(Batch(self._settings.prefix, tp.topic, tp.partition, rows))
+                feeds[tp].next[self._source(tp)] = rows[-1].offset + 1
+            left = sum(partition.feed.left for partition in self._partitions.rebuilding().values())
+            self.progress.count(topic, len(rows), left)
+        for tp, feed in feeds.items():
+            feed.next[self._source(tp)] = max(since[tp], until[tp])
 
     def _source(self, tp: TopicPartition) -> Source:
         return tp.topic.removeprefix(self._settings.prefix), tp.partition
+
+    def _by_source(self, offsets: Offsets) -> dict[Source, int]:
+        return {self._source(tp): offset for tp, offset in offsets.items()}
+
+    def _by_tp(self, offsets: Mapping[Source, int]) -> Offsets:
+        return {self._tp(*source): offset for source, offset in offsets.items()}
 
     def _tp(self, topic: str, number: int) -> TopicPartition:
         return TopicPartition(self._settings.prefix + topic, number)
 
 
-async def _batches(
-    consumer: Any,  # noqa: ANN401 - aiokafka has no types
-    since: Mapping[TopicPartition, int],
-    until: Mapping[TopicPartition, int],
-) -> AsyncIterator[tuple[TopicPartition, list[Any]]]:
-    """Yield the records from ``since`` to before ``until``, those of a partition in order.
-
-    The end is recognised by the position, not by a count of records: offsets have gaps.
-    """
-    left = [tp for tp in until if since[tp] < until[tp]]
-    if not left:
-        return
-    consumer.assign(left)
-    for tp in left:
-        consumer.seek(tp, since[tp])
-    while left:
-        for tp, rows in (await consumer.getmany(*left, timeout_ms=_POLL_MS)).items():
-            yield tp, [row for row in rows if row.offset < until[tp]]
-        # getmany returns records already fetched without yielding to the event loop
-        await asyncio.sleep(0)
-        done = [tp for tp in left if await consumer.position(tp) >= until[tp]]
-        consumer.pause(*done)
-        left = [tp for tp in left if tp not in done]
-
-
-def _batched(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Partition]]:
-    return (partitions[first : first + size] for first in range(0, len(partitions), size))
-
-
-def _incident(row: Any) -> tuple[LinkedIncident, bytes | None] | None:  # noqa: ANN401
-    """Return a row's incident and digest; None for a tombstone or a foreign record.
-
-    Raises `RampwatchError` if rampwatch published the row and this version cannot read it. If it
-    were skipped, the incident's revisions would start at 1 again.
-    """
-    if row.value is None:
-        return None
-    digest = dict(row.headers).get(DIGEST_HEADER)
-    try:
-        return msgspec.json.decode(row.value, type=LinkedIncident), digest
-    except (msgspec.DecodeError, ValueError):
-        location = f"{row.topic}-{row.partition} offset {row.offset}"
-        if digest is not None:
-            raise RampwatchError(
-                f"{location}: published by a newer version of rampwatch that this one cannot read; "
-                "run that version here too"
-            ) from None
-        log.warning("%s: skipped, not a linked incident; find out which other producer writes to this topic", location)
-        return None
+def _grouped(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[first : first + _PARTITIONS_AT_ONCE] for first in range(0, len(items), _PARTITIONS_AT_ONCE))
 
 
 class Recovery:
@@ -272,34 +274,25 @@ class Recovery:
         self._partitions = partitions
         self._headers = headers
         self._progress = progress
+        self.reasons: Final = Reasons()
 
     async def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Return what the group has committed; raises `KafkaError`."""
         return await committed(self._settings, tps)
 
-    async def take_over(self, numbers: set[int], commits: Mapping[TopicPartition, Committed], ready: Ready) -> None:
-        """Rebuild partitions and call ``ready`` for each; raises `KafkaError`."""
-        await Rebuild(self._settings, self._partitions, numbers, commits, self._headers, self._progress).run(ready)
+    async def take_over(self, numbers: set[int], commits: Mapping[TopicPartition, Committed], resume: Resume) -> None:
+        """Rebuild partitions, or go on with those that are half rebuilt, and resume each.
 
-
-class _Progress:
-    """Counts the records fed, logs the count now and then, and marks the worker's progress."""
-
-    def __init__(self, partitions: int, monitor: ProgressMonitor) -> None:
-        self._monitor = monitor
-        self._partitions = partitions
-        self._records = 0
-        self._began_s = self._logged_s = asyncio.get_running_loop().time()
-
-    def count(self, topic: str, records: int) -> None:
-        self._records += records
-        self._monitor.mark()
-        metrics.REBUILT.labels(topic).inc(records)
-        now_s = asyncio.get_running_loop().time()
-        if now_s - self._logged_s >= _LOG_EVERY_S:
-            self._logged_s = now_s
-            log.info("rebuilding: %d records read", self._records)
-
-    def log_end(self) -> None:
-        took_s = asyncio.get_running_loop().time() - self._began_s
-        log.info("%d partitions rebuilt: %d records read in %.1f s", self._partitions, self._records, took_s)
+        Raises `KafkaError`.
+        """
+        begun = {n: each.feed for n, each in self._partitions.rebuilding().items() if n in numbers}
+        self.reasons.log_begin(numbers, {n: percent(feed.total, feed.left) for n, feed in begun.items()})
+        rebuild = Rebuild(self._settings, self._partitions, numbers, commits, self._headers, self._progress)
+        try:
+            await rebuild.run(resume)
+        except asyncio.CancelledError:
+            rebuild.progress.log_cancelled()
+            self.reasons.note_end()
+            raise
+        rebuild.progress.log_done()
+        self.reasons.note_end()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec import structs
 
-from streams.core.events import Record
+from streams.core.events import Headers, Record
 from streams.core.topics import FORWARDED_HEADER, STAMP_HEADER
 
 _FORWARDED_FROM = re.compile(rb"\d{1,10}:\d{1,19}")
@@ -19,11 +19,27 @@ _STAMP = re.compile(rb"-?\d{1,15}")
 LOG_APPEND_TIME: Final = 1
 """The type of a stamp that the broker set."""
 
-Headers = Iterable[tuple[str, bytes | None]]
+
+class Unreadable(str):
+    """The name of the header of a row that could not be read; the header's value is the reason.
+
+    Rows keep it through aiokafka and Faust. No producer can send it: names from the topic are plain
+    strings.
+    """
+
+    records: int
+    """How many records the row stands for: all of a batch may be in one row."""
+
+    @classmethod
+    def of(cls, records: int) -> Unreadable:
+        """Return the name for a row that stands for so many records."""
+        name = cls("unreadable")
+        name.records = records
+        return name
 
 
 class Batch(NamedTuple):
-    """Rows of one partition in order, at least one, with offset, timestamp, value and headers."""
+    """Rows of one partition in order, at least one: offset, timestamp, key, value and headers."""
 
     prefix: str
     topic: str
@@ -42,7 +58,7 @@ class Batch(NamedTuple):
         return [
             row_record(self.prefix, self.topic, self.partition, row)
             if row.headers or row.timestamp_type != LOG_APPEND_TIME
-            else Record(name, self.partition, row.offset, row.timestamp, row.value)
+            else Record(name, self.partition, row.offset, row.timestamp, row.value, "", row.key)
             for row in self.rows
         ]
 
@@ -61,24 +77,42 @@ class Batch(NamedTuple):
 
 def row_record(prefix: str, topic: str, partition: int, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
     """Return a consumer's row as a record of the core."""
-    record = core_record(prefix, topic, partition, row.offset, row.timestamp, row.value, row.headers)
+    record = core_record(prefix, topic, partition, row.offset, row.timestamp, row.key, row.value, row.headers)
     is_vouched = row.timestamp_type == LOG_APPEND_TIME and record.stamp_ms <= row.timestamp
     return record if is_vouched else structs.replace(record, moves_watermark=False)
 
 
 def core_record(
-    prefix: str, topic: str, partition: int, offset: int, timestamp_ms: int, value: bytes | None, headers: Headers
+    prefix: str,
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
 ) -> Record:
     """Return a row as a record of the core.
 
     On prefixed topics the first stamp, in a header, replaces the broker's ``timestamp_ms``. On
     other topics that header is ignored, because producers must not choose their stamps. Malformed
-    headers are ignored.
+    headers are ignored. On prefixed topics the first stamp of an unreadable record is not known: it
+    is -1, because the broker's may be years ahead of the others.
     """
     stamp_ms, forwarded_from = timestamp_ms, ""
     for name, text in headers:
+        if type(name) is Unreadable:
+            return Record(
+                topic.removeprefix(prefix),
+                partition,
+                offset,
+                -1 if prefix else timestamp_ms,
+                value,
+                unreadable=(text or b"").decode(),
+                stands_for=name.records,
+            )
         if name == STAMP_HEADER and prefix and text is not None and _STAMP.fullmatch(text):
             stamp_ms = int(text)
         elif name == FORWARDED_HEADER and text is not None and _FORWARDED_FROM.fullmatch(text):
             forwarded_from = text.decode()
-    return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value, forwarded_from)
+    return Record(topic.removeprefix(prefix), partition, offset, stamp_ms, value, forwarded_from, key, headers)

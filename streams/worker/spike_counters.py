@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.core.codec import ENCODER
 from streams.core.counters.engine import Changes, CounterEngine
@@ -33,11 +33,12 @@ from streams.core.counters.events import (
 )
 from streams.core.events import LinkedIncident
 from streams.core.site import Site
-from streams.core.topics import ALERTS, COUNTERS, INCIDENTS, TALLIES
+from streams.core.topics import ALERTS, COUNTERS, DIGEST_HEADER, INCIDENTS, TALLIES
 from streams.kafka.connection import connection
 from streams.settings import Settings
 from streams.worker import metrics
 from streams.worker.fenced_writer import FencedWriter, OutboundRecord, ProducerFencedError
+from streams.worker.partition_queries import PartitionQueries
 
 _NAME: Final = "counters"
 _POLL_MS: Final = 200
@@ -76,7 +77,6 @@ class CounterService:
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
-            metrics.clear_counters()
 
     async def _run(self) -> None:
         while True:
@@ -125,6 +125,7 @@ class _CounterLeader:
                 self._has_input = self._has_input or bool(batches)
                 await self._tick(writer)
         finally:
+            metrics.clear_counters()  # old counts would pass for current ones
             await consumer.stop()
             await writer.close()
 
@@ -138,9 +139,9 @@ class _CounterLeader:
         # all at once, because a second assignment would reset the positions
         consumer.assign([tp for tps in groups for tp in tps])
         for tps in groups:
-            ends = await consumer.end_offsets(tps)
-            while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-                for rows in (await consumer.getmany(*tps, timeout_ms=_POLL_MS)).values():
+            ends = await self._ends(consumer, tps)
+            while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+                for rows in (await consumer.getmany(*ends, timeout_ms=_POLL_MS)).values():
                     self._apply(rows)
                 await asyncio.sleep(0)
         # counters and alerts come from this leader alone from now on
@@ -149,6 +150,21 @@ class _CounterLeader:
             self._engine.restore(published)
         self._restorable.clear()
         log.info("counter leader: tallies of %d shots, hits and incidents read", self._engine.event_count)
+
+    async def _ends(self, consumer: Any, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:  # noqa: ANN401
+        """Return the ends of partitions; raises `KafkaError` if one of those with counts is silent.
+
+        Incidents whose leader is away are tallied when it is back, like new ones.
+        """
+        queries: PartitionQueries[TopicPartition, int] = PartitionQueries(lambda tp: consumer.end_offsets([tp]))
+        try:
+            ends = await queries.answers(tps)
+        finally:
+            await queries.stop()
+        for tp in tps:
+            if tp not in ends and tp.topic != self._prefix + INCIDENTS:
+                raise KafkaTimeoutError(f"the leader of {tp.topic}-{tp.partition} did not answer")
+        return ends
 
     def _apply(self, rows: Iterable[Any]) -> None:
         for row in rows:
@@ -159,7 +175,7 @@ class _CounterLeader:
             elif isinstance(event, Tally):
                 self._apply_tally(event)
             elif event is not None:
-                # alerts by spike: those of one zone may share a key, and each of them counts
+                # alerts by spike: in older records those of one zone share a key
                 key = event.spike_id if isinstance(event, SpikeAlert) else f"{topic} {row.key}"
                 self._restorable[key] = event
 
@@ -217,5 +233,11 @@ def _decoded(topic: str, row: Any) -> Any:  # noqa: ANN401
         return msgspec.json.decode(row.value, type=_TYPES[topic])
     except (msgspec.DecodeError, ValueError):
         location = f"{row.topic}-{row.partition} offset {row.offset}"
+        if DIGEST_HEADER in dict(row.headers):
+            # `ReadBack` counts those on linked-incidents, so that each is counted once
+            if topic != INCIDENTS:
+                metrics.UNREADABLE.labels(topic).inc()
+            log.error("%s: skipped, published by a version of rampwatch that this one cannot read", location)
+            return None
         log.warning("%s: skipped, not a valid record; find out which other producer writes to this topic", location)
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE
@@ -47,11 +47,12 @@ def started(
     cwd: Path | None = None,
     stdout: int | IO[bytes] = PIPE,
     stderr: int | IO[bytes] = PIPE,
+    command: Sequence[str] = COMMAND,
     **variables: str,
 ) -> Iterator[subprocess.Popen[str]]:
     """A running command; it is killed at the end of the block if it still runs."""
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*command, *arguments],
         cwd=cwd,
         env=environment(**variables),
         stdin=subprocess.DEVNULL,

@@ -93,8 +93,8 @@ async def _read_all(address: str, tps: list[TopicPartition]) -> list[Any]:
 
 
 def headers_of(row: Any) -> dict[str, str]:
-    """The headers of a consumed record, as text."""
-    return {name: text.decode() for name, text in row.headers}
+    """The headers of a consumed record, as text: a dead letter's may be any bytes, or none."""
+    return {name: (text or b"").decode(errors="replace") for name, text in row.headers}
 
 
 def last_values(settings: Settings, topic: str) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.core.topics import INPUTS
 from streams.settings import Settings, as_environment
-from tests.drivers.command import started
+from tests.drivers.command import COMMAND, started
 from tests.drivers.ports import free_port
 from tests.drivers.topics import partitions_of
 from tests.drivers.waiting import WAIT_S_MAX, check_deadline, eventually
@@ -65,32 +66,43 @@ class Worker:
         outcomes: dict[str, Counter[str]] = {topic: Counter() for topic in INPUTS}
         for family in text_string_to_metric_families(self.metrics()):
             for sample in family.samples:
-                if sample.name == "rampwatch_records_total":
+                if sample.name == "rampwatch_records_total" and sample.value:
                     outcomes[sample.labels["topic"]][sample.labels["outcome"]] += round(sample.value)
         return outcomes
 
     def metrics(self) -> str:
         """Its metrics page."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=WAIT_S_MAX) as page:
-            text: str = page.read().decode()
-        return text
+        return self.page("/metrics")[1]
 
     def is_ready(self) -> bool:
         """Whether its readiness probe succeeds."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/health/ready", timeout=WAIT_S_MAX):
-                return True
-        except (urllib.error.URLError, ConnectionError):  # not ready, or not serving HTTP
+            return self.page("/health/ready")[0] == 200
+        except (urllib.error.URLError, ConnectionError):  # not serving HTTP
             return False
+
+    def page(self, path: str) -> tuple[int, str]:
+        """The status code and the text of one of its pages."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}{path}", timeout=WAIT_S_MAX) as page:
+                return page.status, page.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
 
 @contextmanager
 def worker(
-    settings: Settings, folder: Path, *arguments: str, name: str = "worker", up: bool = True, **variables: str
+    settings: Settings,
+    folder: Path,
+    *arguments: str,
+    name: str = "worker",
+    up: bool = True,
+    fault: str | None = None,
+    **variables: str,
 ) -> Iterator[Worker]:
     """A worker process with ``variables`` in its environment, killed at the end of the block.
 
-    ``up``: wait until it logs that it is up.
+    ``up``: wait until it logs that it is up. ``fault``: one of those of `faulty_worker`.
     """
     log, port = folder / f"{name}.log", free_port()
     variables = {
@@ -101,9 +113,12 @@ def worker(
         **variables,
     }
     options = ["--prefix", settings.prefix, "--site", settings.site, *arguments]
+    command = COMMAND if fault is None else [sys.executable, "-m", "tests.drivers.faulty_worker", fault]
     with log.open("ab") as output:
         before = log.stat().st_size
-        with started("worker", *options, cwd=None, stdout=output, stderr=subprocess.STDOUT, **variables) as process:
+        with started(
+            "worker", *options, cwd=None, stdout=output, stderr=subprocess.STDOUT, command=command, **variables
+        ) as process:
             running = Worker(process, log, port)
             if up:
                 eventually([running], lambda: b"worker up" in log.read_bytes()[before:], "the worker did not come up")

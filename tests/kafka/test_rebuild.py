@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from streams.core.topics import HITS, INCIDENTS, READS, SHOTS
 from tests.drivers.brokers import Broker
@@ -138,3 +140,41 @@ def test_under_other_rules_an_incident_stands_until_its_facts_change_unless_repu
         (incident,) = last_incidents(settings).values()
         assert (incident["shot"]["status"], incident["status"]) == ("confirmed", "retracted")
         assert incident["revision"] == (3 if republish else 2)
+
+
+def test_an_unreadable_row_of_ours_withholds_its_incident_and_stops_nothing_else(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    records = pair("spoilt", EVENING_MS, "SIM 707")
+    shot = json.loads(next(record.value for record in records if record.topic == SHOTS))
+    dismissed = playable(
+        SHOTS, EVENING_MS + 20 * MINUTE_MS, "S-spoilt", **shot | {"revision": 1, "status": "dismissed"}
+    )
+    with topics_of(broker.address, prefix) as settings:
+        with worker(settings, tmp_path) as first:
+            publish(settings, records)
+            await_handled(settings, first)
+            first.stop()
+        (row,) = read_topic(settings, INCIDENTS)
+        publish_row(settings, row, b'{"of": "a later version"}')
+        with worker(settings, tmp_path, name="second") as second:
+            publish(settings, [dismissed, *pair("sound", EVENING_MS + HOUR_MS, "SIM 808")])
+            await_handled(settings, second)
+            pages = second.metrics()
+            assert second.stop()[0] == 0
+        assert 'rampwatch_unreadable_outputs_total{topic="linked-incidents"} 1.0' in pages
+        location = f"{prefix}{INCIDENTS}-{row.partition} offset {row.offset + 2}"  # after a transaction marker
+        assert f"{location}: published by another version of rampwatch" in second.log_text()
+        rows = read_topic(settings, INCIDENTS)
+        assert [each.key for each in rows if each.key == row.key] == [row.key, row.key], "nothing after the two"
+        assert [each.key.decode() for each in rows if each.key != row.key] == [pair_id("sound", "SIM 808")]
+
+
+def publish_row(settings: Any, like: Any, value: bytes) -> None:
+    """Publish a value with the key, the headers and the partition of another row."""
+
+    async def send() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=settings.broker) as producer:
+            await producer.send_and_wait(like.topic, value, like.key, like.partition, headers=list(like.headers))
+
+    asyncio.run(send())

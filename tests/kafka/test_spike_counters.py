@@ -83,7 +83,7 @@ def test_counters_through_kafka_are_those_of_the_replay_after_a_leader_change(
     assert as_of(counters) >= latest_ms
     count = counters["linked_incidents/city"]["periods"]["last_28d_vs_prior_28d"]["count"]
     assert count > 10
-    sample = 'rampwatch_spike_count{kind="linked_incidents",period="last_28d_vs_prior_28d",zone="city"}'
+    sample = 'rampwatch_spike_city_events{kind="linked_incidents",period="last_28d_vs_prior_28d"}'
     assert f"{sample} {count}.0" in shown
     assert not [value for value in tallies if b"plate" in value]
 

@@ -116,7 +116,7 @@ def test_topics_are_created_as_planned_once_and_then_pass_the_check(broker: Brok
         INCIDENTS: 14,
         DEAD_LETTERS: 2,
         TALLIES: 1095,
-        ALERTS: 730,
+        ALERTS: 1460,
     }
     assert all(int(config["segment.ms"]) <= int(config["retention.ms"]) / 8 for config in configs.values())
 
@@ -157,8 +157,8 @@ def test_without_a_broker_a_command_exits_with_an_error(command: Sequence[str]) 
     address = f"127.0.0.1:{free_port()}"
     ended = rampwatch(*command, RAMPWATCH_BROKER=address)
     assert ended.returncode == 2
-    sentence = ended.stderr.splitlines()[-1]
-    assert sentence.startswith(f"rampwatch: {address}: no Kafka broker responds")
+    sentence = ended.stderr.splitlines()[-1].partition("rampwatch: ")[2]
+    assert sentence.startswith(f"{address}: no Kafka broker responds")
     assert sentence.endswith("start one, or set RAMPWATCH_BROKER")
     assert_no_traceback(ended.stderr)
 

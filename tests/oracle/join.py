@@ -191,7 +191,7 @@ class Court:
         for (key, _), records in self.by_identity[HITS].items():
             hits_by_key[key].append(records)
         captured = sorted((captured_ms, key) for key, _, captured_ms in self.by_identity[READS])
-        for shot_records in self.by_identity[SHOTS].values():
+        for shot_records in filter(None, map(self.taking_part, self.by_identity[SHOTS].values())):
             # a plate that was not read in the window of any content of the shot has no evidence
             occurred = [record.content["occurred_at_ms"] for record in shot_records]
             first = bisect_left(captured, (min(occurred) - self.join["before_ms"],))
@@ -201,6 +201,11 @@ class Court:
                     incident = self.incident(shot_records, hit_records)
                     if incident is not None:
                         self.verdict.incidents[incident["incident_id"]] = incident
+
+    def taking_part(self, shots: list[Record]) -> list[Record]:
+        """The records of a shot that did not come too long after their event."""
+        memory_ms = self.join["shot_memory_ms"]
+        return [record for record in shots if record.stamp_ms - record.content["occurred_at_ms"] <= memory_ms]
 
     def incident(self, shots: list[Record], hits: list[Record]) -> Value | None:
         """The incident of a shot and a hit from all their records; None without attached reads."""

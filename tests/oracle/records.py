@@ -6,6 +6,7 @@ This is the oracle's own reading of the contract; it shares no code with the pro
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import re
@@ -181,6 +182,23 @@ def canonical(content: Value) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
 
 
+def digest(content: Value) -> str:
+    """The digest of a content without its plate."""
+    text = canonical({name: value for name, value in content.items() if name != "plate"})
+    return hashlib.sha256(text).hexdigest()[:32]
+
+
+# Of two equal revisions the one with the later word wins, then the greater digest, then the JSON.
+_WEAKEST_FIRST = ("dismiss", "dismissed", "confirmed", "unreviewed", "active", "recovered", "cancelled")
+
+
+def preference(content: Value) -> int:
+    """The place in the order above of a status or of a dismissal; other actions come last."""
+    if content.get("kind") == "dismiss":
+        return 0
+    return _WEAKEST_FIRST.index(content["status"]) if "status" in content else len(_WEAKEST_FIRST)
+
+
 # --- plates, regions, geometry ---
 
 _CONFUSED = str.maketrans("OQDIZSBG", "00012586")
@@ -196,10 +214,11 @@ def plate_key(plate: str) -> str:
 
 def known_region(region: str | None) -> str | None:
     """`US-` and two letters, or None if the region cannot be compared."""
-    text = (region or "").strip().upper()
-    if re.fullmatch("[A-Z]{2}", text):
-        return f"US-{text}"
-    return text if re.fullmatch("US-[A-Z]{2}", text) else None
+    text = (region or "").strip()
+    if not text.isascii():  # upper case would make two letters of ß, and S of ſ
+        return None
+    text = text.upper().removeprefix("US-")
+    return f"US-{text}" if re.fullmatch("[A-Z]{2}", text) else None
 
 
 # --- records and facts ---
@@ -225,7 +244,11 @@ class Record:
 def fact(records: Iterable[Record], until_ms: float, since_ms: float = -EVER) -> Record | None:
     """The winning content of the records in a span (ends included), at its smallest stamp."""
     in_span = [record for record in records if since_ms <= record.stamp_ms <= until_ms]
-    return max(in_span, key=lambda r: (r.revision, r.canonical, -r.stamp_ms), default=None)
+    return max(
+        in_span,
+        key=lambda r: (r.revision, preference(r.content), digest(r.content), r.canonical, -r.stamp_ms),
+        default=None,
+    )
 
 
 def _identity(topic: str, content: Value) -> tuple[Any, ...]:

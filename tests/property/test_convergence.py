@@ -105,7 +105,7 @@ def held_by(engine: Engine) -> dict[str, Any]:
     """The engine's containers that are not empty."""
     everything = vars(engine) | vars(engine._memory)
     containers = {name: held for name, held in everything.items() if hasattr(held, "__len__") and name != "_ramps"}
-    assert {type(held) for held in containers.values()} == {dict, Expiry, IntervalBuffer, CompressedReads}
+    assert {type(held) for held in containers.values()} == {dict, set, Expiry, IntervalBuffer, CompressedReads}
     rows = {f"{name}._rows": held._rows for name, held in containers.items() if isinstance(held, IntervalBuffer)}
     return {name: held for name, held in (containers | rows).items() if len(held)}
 
@@ -121,5 +121,5 @@ def test_an_engine_holds_nothing_once_the_watermark_has_passed_everything(seed: 
     held = held_by(run.engine)
     assert held.keys() <= {"_frozen", "_frozen_memory"}
     assert set(held.get("_frozen", {})) == frozen
-    run.finish(whole.last_ms + whole.rules.shot_memory_ms + 1)
+    run.finish(whole.last_ms + whole.rules.shot_horizon_ms + 1)
     assert held_by(run.engine) == {}

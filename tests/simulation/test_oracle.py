@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import json
 
 import pytest
 
 from tests.oracle.join import incident_id
-from tests.oracle.records import READS, Value, known_region, plate_key
+from tests.oracle.records import READS, Value, digest, known_region, plate_key
 from tests.paths import ROOT
 from tests.worlds.cases import (
     DAY_MS,
@@ -168,6 +168,12 @@ def test_regions_are_normalised(region: str | None, known: str | None) -> None:
     assert known_region(region) == known
 
 
+def test_the_oracle_knows_the_regions_of_the_contracts_vectors() -> None:
+    vectors = json.loads((ROOT / "schemas" / "plate-keys.json").read_text("utf-8"))["regions"]
+    assert len(vectors) > 20
+    assert [v for v in vectors if known_region(v["region"]) != v["canonical"]] == []
+
+
 @pytest.mark.parametrize(
     ("listed", "as_read", "linked"),
     [("CT", "us-ct", True), ("CT", "NY", False), ("CT", None, True), ("Ontario", "NY", True)],
@@ -232,23 +238,23 @@ def test_hit_records_count_from_a_fixed_span_before_the_shot(early_ms: int, stat
     assert (got and got["status"]) == status
 
 
-def test_the_greatest_revision_wins_then_the_greatest_canonical_json() -> None:
+def test_the_greatest_revision_wins_then_the_safer_status_then_the_digest() -> None:
     assert links(shot(SHOT_MS + 1, revision=1), shot(SHOT_MS + 2, status="dismissed"), hit(), read())
-    # equal revisions: "status":"confirmed" < "status":"dismissed", in any order of arrival
-    assert not links(shot(SHOT_MS, status="dismissed"), shot(SHOT_MS + 1, status="confirmed"), hit(), read())
-    # of the same read, 0.9 > 0.5 as text
-    got = incident(shot(), hit(), read(0, 7), read(0, 5, confidence=0.5), read(0, 9))
+    # equal revisions: a dismissal loses, a listing that has ended wins, in any order of arrival
+    assert links(shot(SHOT_MS, status="dismissed"), shot(SHOT_MS + 1, status="confirmed"), hit(), read())
+    assert not links(shot(), hit(status="cancelled"), hit(SHOT_MS + 1), read())
+    # of one read, the content with the greater digest, at its smallest stamp
+    got = incident(shot(), hit(), read(0, 7), read(0, 5, confidence=0.8), read(0, 9))
+    plain = {**read()["value"], "region": None, "direction": None, "make": None, "colour": None}
+    greater = digest({**plain, "confidence": 0.9}) > digest({**plain, "confidence": 0.8})
     assert got is not None
-    assert got["sightings"][0]["stamp_ms"] == SHOT_MS + 7
+    assert got["sightings"][0]["stamp_ms"] == SHOT_MS + (7 if greater else 5)
 
 
-def test_canonical_json_is_compared_as_bytes_after_numbers_become_floats() -> None:
-    def winning_make(first: str, second: str) -> Any:
-        got = incident(shot(), hit(make=first), hit(make=second), read())
-        return got and got["vehicle"]["make"]
-
-    assert winning_make("😀", "｡") == "😀"
-    assert winning_make("z", "é") == "é"
+def test_a_digest_is_of_utf_8_bytes_without_the_plate_and_of_numbers_that_became_floats() -> None:
+    given = {"plate": "SIMB01", "make": "é😀", "lat": 1.0, "hit_id": "H"}
+    text = '{"hit_id":"H","lat":1.0,"make":"é😀"}'
+    assert digest(given) == hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
     assert verdict(read(confidence=1), read(confidence=1.0, region=None)).outcomes[READS] == {
         "used": 1,
         "duplicate": 1,

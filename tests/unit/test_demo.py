@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -74,3 +75,32 @@ def test_the_demo_exits_when_its_time_limit_is_reached(isolated: dict[str, str])
     assert ended.returncode == 0
     assert time.monotonic() - began_s < STOP_S_MAX
     incident_ids(ended.stdout)
+
+
+def test_a_time_limit_within_the_preparation_ends_the_demo_before_the_evening(isolated: dict[str, str]) -> None:
+    began_s = time.monotonic()
+    ended = rampwatch(*DEMO, "--for", "0.01", **isolated)
+    assert ended.returncode == 0
+    assert time.monotonic() - began_s < STOP_S_MAX
+    assert ended.stdout == ""
+    assert ended.stderr.endswith("the time was over while preparing; give --for more seconds\n")
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_time_limit_includes_the_preparation_on_a_broker_that_does_not_answer(isolated: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        broker = f"127.0.0.1:{silent.getsockname()[1]}"
+        began_s = time.monotonic()
+        ended = rampwatch("demo", "--for", "4", **isolated, RAMPWATCH_BROKER=broker)
+    assert ended.returncode == 0, ended.stderr
+    assert 4 <= time.monotonic() - began_s < 4 + STOP_S_MAX
+    assert "give --for more seconds" in ended.stderr
+    assert "delete those that begin with demo-" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_evening_that_is_behind_its_pace_still_ends_in_time(isolated: dict[str, str]) -> None:
+    began_s = time.monotonic()
+    ended = rampwatch(*DEMO, "--site", "kansas-city", "--for", "4", "--speed", "1e300", **isolated)
+    assert ended.returncode == 0, ended.stderr
+    assert time.monotonic() - began_s < 4 + STOP_S_MAX

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -126,6 +127,52 @@ def test_every_field_of_an_output_is_required(topic):
         assert found["required"] == list(found["properties"]), name
 
 
+# Validators that are strict about types, as ajv is by default
+
+TYPE_OF_KEYWORD = {
+    **dict.fromkeys(("items", "minItems", "maxItems", "uniqueItems", "prefixItems", "contains"), "array"),
+    **dict.fromkeys(("minLength", "maxLength", "pattern", "format"), "string"),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), "number"),
+    **dict.fromkeys(("additionalProperties", "minProperties", "maxProperties", "patternProperties"), "object"),
+}
+
+
+def subschemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """A schema and all schemas in it, the branches of choices and conditions included."""
+    if isinstance(schema, list):
+        for one in schema:
+            yield from subschemas(one)
+    elif isinstance(schema, dict):
+        yield schema
+        for keyword, inner in schema.items():
+            if keyword in ("properties", "$defs"):
+                yield from subschemas(list(inner.values()))
+            elif keyword not in ("const", "enum", "default"):
+                yield from subschemas(inner)
+
+
+def mismatches(schema: dict[str, Any]) -> list[str]:
+    """The keywords that stand without their type beside them."""
+    return [
+        f"{keyword} in {json.dumps(found)}"
+        for found in subschemas(schema)
+        for keyword, kind in TYPE_OF_KEYWORD.items()
+        if keyword in found and not ({kind} | ({"integer"} if kind == "number" else set())) & kinds_of(found)
+    ]
+
+
+@pytest.mark.parametrize("topic", TOPIC_TYPES)
+def test_every_limit_has_its_type_beside_it(topic):
+    assert mismatches(schema_of(topic)) == []
+
+
+def test_a_limit_without_its_type_is_found_in_every_branch():
+    lone = {"minItems": 1}
+    for schema in (lone, {"anyOf": [lone]}, {"then": {"properties": {"a": lone}}}, {"$defs": {"a": {"items": lone}}}):
+        assert "minItems" in "".join(mismatches(schema))
+    assert mismatches({"type": ["array", "null"], "minItems": 1}) == []
+
+
 # The good examples
 
 
@@ -219,5 +266,6 @@ def test_every_topic_has_good_and_bad_examples(topic):
     assert any(entry["topic"] == topic for entry in BAD)
 
 
-def test_every_reason_that_needs_no_state_has_a_bad_example():
-    assert {entry["reason"] for entry in BAD} == set(get_args(DeadReason)) - {"limit"}
+def test_every_reason_of_a_value_has_a_bad_example():
+    """``limit`` needs state, and a record that is unreadable has no value."""
+    assert {entry["reason"] for entry in BAD} == set(get_args(DeadReason)) - {"limit", "unreadable"}

@@ -117,11 +117,28 @@ def test_settings_passed_to_another_process_are_unchanged():
     assert read_settings(as_environment(settings)) == settings
 
 
-@pytest.mark.parametrize("name", ["RAMPWATCH_GRUOP", "RAMPWATCH_JOIN", "RAMPWATCH_JOIN_BEFORE", "RAMPWATCH_"])
-def test_an_unknown_variable_is_reported_with_the_known_ones(name):
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RAMPWATCH_GRUOP", "RAMPWATCH_GROUP"),
+        ("RAMPWATCH_JOIN_BEFORE", "RAMPWATCH_JOIN_BEFORE_MS"),
+        ("RAMPWATCH_SASL_PASSWROD", "RAMPWATCH_SASL_PASSWORD"),
+        ("RAMPWATCH_PARTITION", "RAMPWATCH_PARTITIONS"),
+    ],
+)
+def test_an_unknown_variable_is_reported_with_the_one_that_may_be_meant(name, meant):
+    assert error_message({name: "x"}).startswith(f"{name}: no such setting; correct it ({meant}")
+    assert error_message({name: "x"}).endswith("?) or unset it")
+
+
+@pytest.mark.parametrize("name", ["RAMPWATCH_JOIN", "RAMPWATCH_", "RAMPWATCH_ÄÖÜ", "RAMPWATCH_" + "X" * 100_000])
+def test_an_unknown_variable_like_no_other_is_reported_with_all_there_are(name):
     message = error_message({name: "x"})
-    assert message.startswith(f"{name}: no such setting; unset it, or use one of ")
-    assert "join" not in message.removeprefix(name).split("one of ")[1].split(", ")
+    shown, _, names = message.partition(": no such setting; unset it, or use one of ")
+    assert name.startswith(shown.removesuffix("…"))
+    assert len(shown) <= 80
+    assert {"RAMPWATCH_GROUP", "RAMPWATCH_JOIN_BEFORE_MS"} <= set(names.split(", "))
+    assert "RAMPWATCH_JOIN" not in names.split(", ")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +147,7 @@ def test_an_unknown_variable_is_reported_with_the_known_ones(name):
         ("RAMPWATCH_PARTITIONS", "0", "a whole number from 1 to 10000"),
         ("RAMPWATCH_PARTITIONS", "twelve", "a whole number from 1 to 10000"),
         ("RAMPWATCH_PARTITIONS", "1.5", "a whole number from 1 to 10000"),
-        ("RAMPWATCH_PREFIX", "a b", "a string that matches ^[A-Za-z0-9._-]*$"),
+        ("RAMPWATCH_PREFIX", "a b", "a string of at most 200 characters that matches ^[A-Za-z0-9._-]*$"),
         ("RAMPWATCH_BROKER", "", "a non-empty string"),
         ("RAMPWATCH_REPUBLISH", "maybe", "true or false"),
         ("RAMPWATCH_JOIN_MIN_CONFIDENCE", "1.01", "a number from 0 to 1"),
@@ -150,13 +167,14 @@ def test_an_invalid_variable_is_reported_with_its_value_and_what_was_expected(na
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grup = 1\n", "grup: no such setting; correct or remove it"),
-        ("[join]\nbefor_ms = 1\n", "join.befor_ms: no such setting; correct or remove it"),
-        ("partitions = true\n", "partitions: expected a whole number from 1 to 10000"),
-        ("partitions = '3'\n", "partitions: expected a whole number from 1 to 10000"),
-        ("group = 3\n", "group: expected a non-empty string"),
+        ("grup = 1\n", "grup: no such setting; correct it (group?) or remove it"),
+        ("[join]\nbefor_ms = 1\n", "join.befor_ms: no such setting; correct it (join.before_ms?) or remove it"),
+        ("before_ms = 1\n", "before_ms: no such setting; correct it (join.before_ms?) or remove it"),
+        ("partitions = true\n", "partitions = true: expected a whole number from 1 to 10000"),
+        ("partitions = '3'\n", "partitions = 3: expected a whole number from 1 to 10000"),
+        ("group = 3\n", "group = 3: expected a non-empty string of at most 255 characters"),
         ("sasl_username = 3\n", "sasl_username: expected a string"),
-        ("[join]\nbefore_ms = 1.5\n", "join.before_ms: expected a whole number from 0 to 9007199254740992"),
+        ("[join]\nbefore_ms = 1.5\n", "join.before_ms = 1.5: expected a whole number from 0 to 9007199254740992"),
         ("[join]\nplaceholder_plates = [1]\n", "join.placeholder_plates: expected a list of strings"),
         ("join = 3\n", "[join] must be a table; write its keys below a line [join]"),
         ("counters = 3\n", "[counters] must be a table; write its keys below a line [counters]"),
@@ -240,7 +258,7 @@ def test_a_toml_file_may_also_set_user_and_password(tmp_path):
     ("change", "expected"),
     [
         ({"SASL_USERNAME": ""}, "security_protocol SASL_SSL needs a user; set RAMPWATCH_SASL_USERNAME"),
-        ({"SASL_PASSWORD": ""}, "needs the password of rampwatch-worker; set RAMPWATCH_SASL_PASSWORD_FILE to a file"),
+        ({"SASL_PASSWORD": ""}, "needs the user's password; set RAMPWATCH_SASL_PASSWORD_FILE to a file"),
         (
             {"SECURITY_PROTOCOL": "SSL"},
             "sasl_username is set, but security_protocol SSL ignores it; set RAMPWATCH_SECU",
@@ -250,11 +268,14 @@ def test_a_toml_file_may_also_set_user_and_password(tmp_path):
         ({"SSL_KEYFILE": "k.pem"}, "a private key is set without its certificate; set RAMPWATCH_SSL_CERTFILE too"),
         ({"SSL_KEY_PASSWORD": HIDDEN}, "a private key is set without its certificate; set RAMPWATCH_SSL_CERTFILE too"),
         ({"SASL_PASSWORD_FILE": "file"}, "sasl_password and sasl_password_file are both set; unset one of them"),
-        ({"SASL_PASSWORD": "", "SASL_PASSWORD_FILE": "gone"}, "RAMPWATCH_SASL_PASSWORD_FILE=gone: cannot be read (No "),
-        ({"SECURITY_PROTOCOL": "SASL_TLS"}, "SASL_TLS: expected one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
-        ({"SASL_MECHANISM": "GSSAPI"}, "GSSAPI: expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+        ({"SASL_PASSWORD": "", "SASL_PASSWORD_FILE": "gone"}, "RAMPWATCH_SASL_PASSWORD_FILE: cannot be read (No "),
+        (
+            {"SECURITY_PROTOCOL": "SASL_TLS"},
+            "RAMPWATCH_SECURITY_PROTOCOL: expected one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL",
+        ),
+        ({"SASL_MECHANISM": "GSSAPI"}, "RAMPWATCH_SASL_MECHANISM: expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
         ({"JOIN_SHOT_MEMORY_MS": "1000"}, "join.shot_memory_ms 1000 is less than join.incident_retention_ms 604800000"),
-        ({"SASL_PASSWROD": HIDDEN}, "RAMPWATCH_SASL_PASSWROD: no such setting; unset it, or use one of "),
+        ({"SASL_PASSWROD": HIDDEN}, "RAMPWATCH_SASL_PASSWROD: no such setting; correct it (RAMPWATCH_SASL_PASSWORD"),
     ],
 )
 def test_an_invalid_combination_is_reported_with_the_remedy_and_without_the_password(change, expected):

@@ -1,16 +1,10 @@
 """Alerts of one kind: the revisions that make the published alerts agree with the alarms.
 
 An alert is `raised` while its alarm is up, `ended` afterwards, and `withdrawn` if the alarms no
-longer give its first crossing. All alerts of a zone share a key on their topic, so the newest one
-that is not withdrawn is always published last: compaction keeps that one.
-
-A new leader that resumes from published alerts does not see those that compaction removed. It must
-neither publish years of them again nor suppress a new one. It decides once, when it first knows the
-alarms: an alert that it did not read, and that ended more than a week before the oldest alert that
-it read of the zone, is assumed to be published. Any other is published. An alert that is up is
-always published: had it been published before, it would be the newest and compaction would have
-kept it. If every alert left of a zone is withdrawn, none was standing, and nothing is assumed to be
-published. From then on the leader knows what is published, and corrects it like its own alerts.
+longer give its first crossing. Its key on the topic is its `spike_id`, so compaction keeps the last
+revision of every alert, and a new leader that has read the topic goes on as the former one would.
+The topic is retained for longer than the tallies: as long as the alarms give an alert, the topic
+holds what was published of it.
 """
 
 from __future__ import annotations
@@ -21,7 +15,7 @@ from msgspec import Struct, structs
 
 from streams.core.counters.alarms import Episode
 from streams.core.counters.events import CAUTION, CUSUM, Kind, SpikeAlert, spike_id
-from streams.core.counters.thresholds import FIRST_DAYS, QUIET_DAYS
+from streams.core.counters.thresholds import FIRST_DAYS
 from streams.core.site import CITY
 
 _NOUNS: dict[Kind, tuple[str, str]] = {
@@ -104,8 +98,6 @@ class AlertBook:
         self._published: dict[str, dict[str, SpikeAlert]] = {}
         self._standing: dict[str, dict[str, SpikeAlert]] = {}
         self._restored: set[str] = set()
-        self._restored_zones: set[str] = set()
-        """Zones with restored alerts, until it is decided what to assume as published."""
         self._known_from: int | None = None
         self._dirty = False
 
@@ -115,7 +107,6 @@ class AlertBook:
         if alert.spike_id not in published or published[alert.spike_id].revision < alert.revision:
             published[alert.spike_id] = alert
             self._restored.add(alert.spike_id)
-        self._restored_zones.add(alert.zone_id)
         self._dirty = True
 
     def set_standing(self, reports: list[AlarmReport], known_from: int) -> None:
@@ -137,24 +128,8 @@ class AlertBook:
         if not self._dirty or self._known_from is None:
             return []
         self._dirty = False
-        for zone in self._restored_zones:
-            self._assume_published(zone)
-        self._restored_zones.clear()
         zones = sorted(self._standing.keys() | self._published.keys(), key=lambda zone: (zone == CITY, zone))
         return [alert for zone in zones for alert in self._changes(zone)]
-
-    def _assume_published(self, zone: str) -> None:
-        """Assume as published what another leader must have published and compaction removed."""
-        published = self._published[zone]
-        left = [published[identifier] for identifier in published.keys() & self._restored]
-        if all(alert.status == "withdrawn" for alert in left):
-            return
-        oldest = min(_day(alert.first_crossing) for alert in left)
-        for alert in self._standing.get(zone, {}).values():
-            # An alert whose quiet week reaches the oldest would be one alarm with it: the two never
-            # stood together.
-            if alert.status == "ended" and _day(alert.last_crossing) + QUIET_DAYS < oldest:
-                published.setdefault(alert.spike_id, alert)
 
     def _changes(self, zone: str) -> list[SpikeAlert]:
         published, standing = self._published.setdefault(zone, {}), self._standing.get(zone, {})
@@ -164,11 +139,6 @@ class AlertBook:
             if corrected is not None:
                 published[corrected.spike_id] = corrected
                 changed.append(corrected)
-        if changed:
-            newest = max(_by_age(published), key=lambda alert: (alert.status != "withdrawn", alert.first_crossing))
-            if newest is not changed[-1]:
-                published[newest.spike_id] = structs.replace(newest, revision=newest.revision + 1)
-                changed.append(published[newest.spike_id])
         return changed
 
     def _corrected(self, published: SpikeAlert | None, standing: SpikeAlert | None) -> SpikeAlert | None:

@@ -1,7 +1,8 @@
 """The tally in force of each event, and the tallies that wait because their time is still ahead.
 
-Per kind and event id the highest revision is in force, and between equal revisions the one with the
-greatest canonical JSON. So the result does not depend on the order in which tallies arrive.
+Per kind and event id the highest revision is in force, and between equal revisions the tally of the
+content that the join takes as the fact (`tally_tie_rank`). So the result does not depend on the
+order in which tallies arrive.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from streams.core.counters.events import Kind, Tally, canonical_tally
+from streams.core.counters.events import Kind, Tally, tally_tie_rank
 
 Identity = tuple[Kind, str]
 
@@ -54,4 +55,4 @@ class CurrentTallies:
 def _outranks(one: Tally, other: Tally) -> bool:
     if one.revision != other.revision:
         return one.revision > other.revision
-    return one != other and canonical_tally(one) > canonical_tally(other)
+    return one != other and tally_tie_rank(one) > tally_tie_rank(other)

@@ -7,13 +7,23 @@ both.
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
-from streams.core.events import Id, LinkedIncident, Millis, Revision, ShotAlert, VehicleHit
+from streams.core.events import (
+    Id,
+    LinkedIncident,
+    Millis,
+    Revision,
+    ShotAlert,
+    TieRank,
+    VehicleHit,
+    canonical_json,
+    content_digest,
+    safety,
+)
 from streams.core.site import CITY, Site
 
 Kind = Literal["shots", "stolen_vehicle_hits", "linked_incidents"]
@@ -43,6 +53,8 @@ class Tally(Struct, frozen=True, gc=False):
     at_ms: Millis
     status: Literal["unreviewed", "confirmed", "dismissed", "active", "recovered", "cancelled", "open", "retracted"]
     counts: bool
+    content_digest: Annotated[str, Meta(pattern="^([0-9a-f]{32})?$")] = ""
+    """Of a shot or a hit, to decide as the join does between equal revisions; else empty."""
 
 
 class Period(Struct, frozen=True, gc=False):
@@ -134,14 +146,16 @@ def tally_of_shot(shot: ShotAlert, site: Site) -> Tally:
     """Return the tally of a shot, by the day it was fired and the zone of its place."""
     zone_id = site.zone_at(shot.lat, shot.lon)
     counts = shot.status != "dismissed"
-    return Tally("shots", shot.alert_id, shot.revision, zone_id, shot.occurred_at_ms, shot.status, counts)
+    at_ms, digest = shot.occurred_at_ms, content_digest(shot)
+    return Tally("shots", shot.alert_id, shot.revision, zone_id, at_ms, shot.status, counts, digest)
 
 
 def tally_of_hit(hit: VehicleHit, site: Site) -> Tally:
     """Return the tally of a hit, by the day it was reported and its zone, if its place is known."""
     zone_id = CITY if hit.lat is None or hit.lon is None else site.zone_at(hit.lat, hit.lon)
     counts = hit.status != "cancelled"
-    return Tally("stolen_vehicle_hits", hit.hit_id, hit.revision, zone_id, hit.reported_at_ms, hit.status, counts)
+    at_ms, digest = hit.reported_at_ms, content_digest(hit)
+    return Tally("stolen_vehicle_hits", hit.hit_id, hit.revision, zone_id, at_ms, hit.status, counts, digest)
 
 
 def tally_of_incident(incident: LinkedIncident) -> Tally:
@@ -152,9 +166,16 @@ def tally_of_incident(incident: LinkedIncident) -> Tally:
 
 
 def canonical_tally(tally: Tally) -> bytes:
-    """Return the canonical JSON of a tally, the tie-break between equal revisions."""
-    fields = msgspec.structs.asdict(tally)
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """Return the canonical JSON of a tally."""
+    return canonical_json(msgspec.structs.asdict(tally))
+
+
+def tally_tie_rank(tally: Tally) -> TieRank:
+    """Return what decides between equal revisions: as `tie_rank` of the events they are of.
+
+    Tallies of one content differ only if the site's zones changed; then canonical JSON decides.
+    """
+    return safety(tally.status), tally.content_digest, canonical_tally(tally)
 
 
 # ---------------------------------------------------------------------- keys
@@ -172,8 +193,8 @@ def counter_key(counter: SpikeCounter) -> str:
 
 
 def alert_key(alert: SpikeAlert) -> str:
-    """Return an alert's key: kind, zone and rule; the newest alert of a key is published last."""
-    return f"{alert.kind}/{alert.zone_id}/{alert.rule}"
+    """Return an alert's key, its `spike_id`: compaction keeps the last revision of every alert."""
+    return alert.spike_id
 
 
 def spike_id(kind: Kind, zone_id: str, rule: str, first_crossing: str) -> str:

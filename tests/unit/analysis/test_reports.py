@@ -393,7 +393,7 @@ QUICK = ScanPlan(days=101, permutations=99, cluster_days=14)
 
 def test_a_cluster_across_a_zone_border_is_found_with_its_location_days_and_zones():
     border = [LocatedShot(NOON - n * DAY // 3, 41.75 + n * 1e-4, -72.65 + (-1) ** n * 0.001) for n in range(15)]
-    first, *others = clusters([*scattered(1), *border], SITE, NOON + 1, QUICK, lambda _: None)
+    first, *others = clusters([*scattered(1), *border], SITE, NOON + 1, QUICK, lambda *_: None)
     assert first.p_value == 0.01
     assert first.zone_ids == ["east", "west"]
     assert abs(first.lat - 41.75) < 0.01
@@ -406,7 +406,7 @@ def test_a_cluster_across_a_zone_border_is_found_with_its_location_days_and_zone
 def test_p_values_are_calibrated_when_there_are_no_clusters():
     p_values = []
     for seed in range(20):
-        found = clusters(scattered(seed, 120), SITE, NOON + 1, QUICK, lambda _: None)
+        found = clusters(scattered(seed, 120), SITE, NOON + 1, QUICK, lambda *_: None)
         p_values.append(found[0].p_value)
     assert sum(p <= 0.05 for p in p_values) <= 4
     assert 0.25 < float(np.mean(p_values)) < 0.75
@@ -439,10 +439,10 @@ def brute_force(places: list[LocatedShot], plan: ScanPlan) -> float:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_strongest_cylinder_matches_a_brute_force_search(seed):
     places = scattered(seed, 40)
-    first = clusters(places, SITE, NOON + 12 * DAY // 24, QUICK, lambda _: None)[0]
+    first = clusters(places, SITE, NOON + 12 * DAY // 24, QUICK, lambda *_: None)[0]
     assert first.log_likelihood_ratio == pytest.approx(brute_force(places, QUICK), abs=0.001)
 
 
 def test_too_few_shots_are_an_error():
     with pytest.raises(RampwatchError, match="too few to scan"):
-        clusters(scattered(1, 1), SITE, NOON + 1, QUICK, lambda _: None)
+        clusters(scattered(1, 1), SITE, NOON + 1, QUICK, lambda *_: None)

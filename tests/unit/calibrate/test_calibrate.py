@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 
+import msgspec
 import pytest
 from msgspec import structs
 
-from streams.calibrate.calibrate import CHECK_SEEDS, FIRST_HELD_OUT, FIRST_SEED, as_json, calibrate, digest, threshold
+from streams.calibrate.calibrate import CHECK_SEEDS, FIRST_HELD_OUT, FIRST_SEED, as_json, calibrate, threshold
 from streams.calibrate.evaluate import Evaluation, evaluate
 from streams.calibrate.examples import ANYWHERE, label_week, simulate_week
 from streams.calibrate.logistic import probability, regress, solve
@@ -16,7 +18,7 @@ from streams.calibrate.table import BEGIN, END, markdown, write_tables
 from streams.core.errors import RampwatchError
 from streams.core.rules import JoinRules
 from streams.core.site import Site
-from streams.resources.calibration import FILE, Fitted, load_calibration, read_calibration
+from streams.resources.calibration import FILE, Fitted, digest, load_calibration, read_calibration, shipped_path
 from streams.resources.paths import resource_path
 from streams.resources.sites import load_site
 from streams.simulate.city import City
@@ -26,7 +28,7 @@ TRAINING = range(FIRST_SEED, FIRST_SEED + CHECK_SEEDS)
 HELD_OUT = range(FIRST_HELD_OUT, FIRST_HELD_OUT + 4)
 
 
-def quiet(_: str) -> None:
+def quiet(_: str, __: float) -> None:
     """Discard progress messages."""
 
 
@@ -229,3 +231,81 @@ def test_evaluate_rejects_a_document_without_markers_before_it_starts(tmp_path):
     ended = rampwatch("evaluate", "--markdown", "notes.md", cwd=tmp_path)
     assert ended.returncode == 2
     assert "so nothing was replaced" in ended.stderr
+
+
+def test_calibrate_without_a_file_prints_the_calibration_and_leaves_the_shipped_one(tmp_path):
+    shipped = shipped_path().read_bytes()
+    ended = rampwatch("calibrate", "--seeds", "2", cwd=tmp_path)
+    assert ended.returncode == 0
+    (tmp_path / "printed.json").write_text(ended.stdout)
+    assert read_calibration(tmp_path / "printed.json").seeds == (1, 2)
+    assert shipped_path().read_bytes() == shipped
+    assert [file.name for file in tmp_path.iterdir()] == ["printed.json"]
+
+
+@pytest.mark.parametrize("out", ["shipped", "link", "notes.md", "folder", "gone/mine.json"])
+def test_calibrate_asks_first_whether_its_file_can_be_written(tmp_path, out):
+    (tmp_path / "notes.md").write_text("mine\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(shipped_path())
+    shipped = shipped_path().read_bytes()
+    path = str(shipped_path()) if out == "shipped" else out
+    ended = rampwatch("calibrate", "--seeds", "1000", "--out", path, cwd=tmp_path, timeout_s=20)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"rampwatch: --out {path}: ")
+    assert ended.stderr.count("\n") == 1
+    assert (tmp_path / "notes.md").read_text() == "mine\n"
+    assert shipped_path().read_bytes() == shipped
+
+
+def test_calibrate_replaces_an_older_calibration_of_ours(tmp_path):
+    (tmp_path / "mine.json").write_bytes(shipped_path().read_bytes())
+    assert rampwatch("calibrate", "--seeds", "2", "--out", "mine.json", cwd=tmp_path).returncode == 0
+    assert read_calibration(tmp_path / "mine.json").seeds == (1, 2)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.json"]
+
+
+@pytest.fixture
+def cautious(tmp_path) -> str:
+    """The path of a calibration that calls nothing high."""
+    content = msgspec.json.decode(shipped_path().read_bytes())
+    content["calibration"] |= {"high_from": 1.0, "medium_from": 1.0, "prior_log_odds": -9.0}
+    path = tmp_path / "cautious.json"
+    path.write_bytes(msgspec.json.encode(content))
+    return str(path)
+
+
+def strengths(lines: str) -> set[str]:
+    return {incident["strength"] for incident in map(json.loads, lines.splitlines())}
+
+
+def test_the_setting_calibration_is_used_by_a_replay_and_is_in_the_digest(tmp_path, cautious):
+    assert rampwatch("generate", "--seed", "7", "city", cwd=tmp_path).returncode == 0
+    digests, found = [], []
+    for out, variables in (("shipped", {}), ("other", {"RAMPWATCH_CALIBRATION": cautious})):
+        assert rampwatch("replay", "city", "--out", out, cwd=tmp_path, **variables).returncode == 0
+        lines = [json.loads(line) for line in (tmp_path / out / "linked-incidents.jsonl").read_text().splitlines()]
+        digests.append({line["headers"]["rampwatch-digest"] for line in lines})
+        found.append({line["value"]["strength"] for line in lines})
+        checked = json.loads(rampwatch("check", "--json", cwd=tmp_path, **variables).stdout)
+        assert {checked["results_digest"]} == digests[-1]
+    assert digests[0] != digests[1]
+    assert "high" in found[0]
+    assert found[1] == {"low"}
+
+
+def test_the_setting_calibration_is_used_by_the_demo_and_by_evaluate(tmp_path, cautious):
+    demo = ["demo", "--no-broker", "--json", "--speed", "1000000"]
+    assert "high" in strengths(rampwatch(*demo, cwd=tmp_path).stdout)
+    assert strengths(rampwatch(*demo, cwd=tmp_path, RAMPWATCH_CALIBRATION=cautious).stdout) == {"low"}
+    printed = rampwatch("evaluate", "--seeds", "2", cwd=tmp_path, RAMPWATCH_CALIBRATION=cautious).stdout
+    assert f"calibration `{digest(load_calibration(cautious))}`" in printed
+
+
+@pytest.mark.parametrize("command", ["check", "demo --no-broker --speed 1e9", "evaluate", "replay . --out out"])
+def test_a_calibration_that_is_missing_is_reported_with_the_setting(tmp_path, command):
+    (tmp_path / "shot-spotter-alerts.jsonl").touch()
+    ended = rampwatch(*command.split(), cwd=tmp_path, RAMPWATCH_CALIBRATION="gone.json")
+    assert ended.returncode == 2
+    assert "gone.json: the file that the setting calibration names cannot be read (No such file" in ended.stderr
+    assert "Traceback" not in ended.stderr

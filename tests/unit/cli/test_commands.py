@@ -17,6 +17,7 @@ COMMANDS = [
     "demo",
     "replay",
     "generate",
+    "examples",
     "bench",
     "calibrate",
     "evaluate",
@@ -25,6 +26,7 @@ COMMANDS = [
     "scan",
     "false-alarms",
     "broker",
+    "check",
     "worker",
     "topics create",
     "topics check",
@@ -85,7 +87,7 @@ SLIPS = {
     "demo --for nan": "--for",
     "demo --for soon": "--for",
     "demo --seed 1.5": "--seed",
-    "demo hartford": "hartford",
+    "demo hartford": "rampwatch demo: unexpected argument; see rampwatch demo --help",
     "generate city --days 0": "--days",
     "generate city --days 1.5": "--days",
     "generate city --days -1": "--days",
@@ -187,6 +189,26 @@ def test_a_terminal_shows_colours_and_progress_and_stdout_is_unchanged(city: Pat
     assert "\x1b[" in errors
     assert "records" in errors
     assert output == rampwatch("replay", "city", "--out", "seen", "--json", cwd=city).stdout
+
+
+@pytest.mark.parametrize("command", ["calibrate --seeds 3 --out mine.json", "evaluate --seeds 2 --markdown new.md"])
+def test_a_terminal_shows_the_progress_of_long_work_in_percent(command: str, tmp_path: Path) -> None:
+    errors, output = on_a_terminal(tmp_path, *command.split())
+    assert re.search(r"\d+%", errors)
+    assert output == ""
+    assert "%" not in rampwatch(*command.split(), cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize("name", ["[/bar]", ":car:", "[bold]x"])
+def test_a_name_is_printed_as_it_was_given(name: str, city: Path) -> None:
+    ended = rampwatch("replay", "city", "--out", name, cwd=city, COLUMNS="300")
+    assert ended.returncode == 0, ended.stderr
+    assert f"written to {name}\n" in ended.stderr
+    again = rampwatch("replay", name, "--out", "again", cwd=city, COLUMNS="300")
+    assert again.returncode == 2
+    assert f"rampwatch: {name}: " in again.stderr
+    site = rampwatch("check", "--site", name, cwd=city, COLUMNS="300")
+    assert name in site.stderr
 
 
 def on_a_terminal(folder: Path, *arguments: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from streams.core.intake import Admitted
 from streams.core.rules import JoinRules
 from streams.core.topics import ACTIONS, SHOTS
 
-RULES = JoinRules(max_shots=2, incident_retention_ms=100, shot_memory_ms=1_000)
+RULES = JoinRules(max_shots=2, incident_retention_ms=100, shot_memory_ms=900, max_future_skew_ms=100)
 SHOT = ShotAlert("S", "single_gunshot", 0, 41.76, -72.67)
 ACTION = IncidentAction("A", "I", "dismiss", "someone", 0)
 

@@ -248,9 +248,9 @@ def test_a_revision_of_a_frozen_shot_does_not_make_a_new_shot():
 
 
 def test_a_shot_repeated_after_shot_memory_is_a_new_shot():
-    case = linked().advance_past(5_000)
-    case.hit(5_001, reported_at_ms=ms(5_000)).shot(5_001, occurred_at_ms=ms(5_001)).read(5_001)
-    assert [incident.frozen_at_ms for incident in case.publish()] == [ms(5_001 + FREEZE)]
+    case = linked().advance_past(5_002)
+    case.hit(5_003, reported_at_ms=ms(5_000)).shot(5_003, occurred_at_ms=ms(5_003)).read(5_003)
+    assert [incident.frozen_at_ms for incident in case.publish()] == [ms(5_003 + FREEZE)]
 
 
 def test_a_shot_is_frozen_only_once_the_watermark_is_past_its_freeze():
@@ -350,11 +350,11 @@ def test_the_first_fifty_actions_are_kept():
     assert [action.action_id for action in case.incident.review] == [f"{n:02}" for n in range(50)]
 
 
-def test_of_two_versions_of_an_action_the_greater_counts():
+def test_of_two_versions_of_an_action_the_one_that_does_not_dismiss_counts():
     case = linked()
-    for stamp, note in ((3, "a"), (4, "b"), (5, "a")):
-        case.action(stamp, note=note, at_ms=AT_MS)
-    assert [(action.note, action.stamp_ms) for action in case.incident.review] == [("b", ms(4))]
+    for stamp, kind in ((3, "dismiss"), (4, "acknowledge"), (5, "dismiss")):
+        case.action(stamp, kind=kind, at_ms=AT_MS)
+    assert [(action.kind, action.stamp_ms) for action in case.incident.review] == [("acknowledge", ms(4))]
 
 
 def test_an_actions_stamp_is_the_smallest_that_counts_even_after_a_release():
@@ -446,11 +446,11 @@ def test_compressed_reads_are_joined_once_their_plate_is_listed():
 # --- incidents published under other rules ---
 
 
-def restored(published: LinkedIncident, finalized_through: float, rules: JoinRules) -> Case:
+def restored(published: LinkedIncident, finalized_through: float, rules: JoinRules, stands: bool = True) -> Case:
     """An engine with other rules that restores published incidents and rereads the topics."""
     case = Case(rules)
     case.engine = Engine(SITE, rules, finalized_through_ms=ms(finalized_through))
-    case.engine.restore(published, under_other_digest=True)
+    case.engine.restore(published, under_other_digest=True, stands=stands)
     case.published = {published.incident_id: published}
     return case.shot().hit()
 
@@ -464,3 +464,50 @@ def test_a_longer_retention_also_extends_incidents_published_before_the_change(f
     case.hit(FREEZE + 30, revision=1, status="cancelled")
     incident = case.incident
     assert (incident.status, incident.revision, incident.frozen_at_ms) == ("retracted", 2, ms(2 * FREEZE))
+
+
+@pytest.mark.parametrize("finalized_through", [FREEZE - 10, FREEZE + 10])
+def test_republished_under_a_longer_retention_an_incident_freezes_at_the_new_time(finalized_through: float) -> None:
+    longer = structs.replace(RULES, incident_retention_ms=2 * FREEZE * MINUTE_MS)
+    case = restored(linked().incident, finalized_through, longer, stands=False)
+    assert [(each.revision, each.frozen_at_ms) for each in case.publish()] == [(2, ms(2 * FREEZE))]
+    case.advance_past(FREEZE + 20)
+    case.hit(FREEZE + 30, revision=1, status="cancelled")
+    assert (case.incident.status, case.incident.frozen_at_ms) == ("retracted", ms(2 * FREEZE))
+
+
+def test_a_withheld_incident_is_never_published_and_the_others_are() -> None:
+    case = Case()
+    case.engine.withhold(NAME)
+    case.shot().shot(alert_id="S2").hit().read()
+    assert [incident.shot.alert_id for incident in case.publish()] == ["S2"]
+    case.shot(1, revision=1, status="confirmed")
+    case.advance_past(FREEZE - 1)
+    assert case.publish() == []
+
+
+# --- a shot that comes again long after ---
+
+LONG_KEPT = structs.replace(RULES, read_retention_ms=9_000 * MINUTE_MS)
+"""Reads are kept for longer than shots are remembered, so that one may still be attached."""
+MEMORY = 5_000
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_revision_after_shot_memory_changes_nothing_whether_or_not_the_shot_is_forgotten(forgotten: bool) -> None:
+    case = Case(LONG_KEPT).shot().hit()
+    if forgotten:
+        case.advance_past(MEMORY + 10)
+    case.shot(MEMORY + 20, revision=1).read(1, stamp=MEMORY + 30)
+    assert case.publish() == []
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_the_last_record_that_may_count_finds_its_shot_remembered(released: bool) -> None:
+    """The shot's clock was two minutes ahead: it may be revised until memory and two minutes."""
+    case = Case(LONG_KEPT).shot(0, occurred_at_ms=ms(2)).hit()
+    if released:
+        case.publish()
+        case.engine.release(ms(MEMORY + 2))
+    case.shot(MEMORY + 2, revision=1, occurred_at_ms=ms(2)).read(3, stamp=MEMORY + 3)
+    assert case.publish() == []

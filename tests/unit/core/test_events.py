@@ -226,6 +226,21 @@ def test_arbitrary_json_in_a_field_raises_only_invalid_record_naming_the_field(t
         assert getattr(result, field) == value
 
 
+@pytest.mark.parametrize(
+    ("value", "detail"),
+    [
+        (b"\xef\xbb\xbf{}", "begins with a byte order mark; send UTF-8 without one"),
+        ("{}".encode("utf-16"), "is in UTF-16; send UTF-8"),
+        (b'{"read_id":"\\ud83d"}', "Input data was truncated, or ends in half of a surrogate pair"),
+        (b"{'a':1}", "object keys must be strings"),
+    ],
+)
+def test_what_is_not_json_is_named_by_its_cause(value, detail):
+    with pytest.raises(InvalidRecord, match=detail) as rejected:
+        decode(READS, value)
+    assert rejected.value.reason == "not_json"
+
+
 # The canonical form (JOIN.md, The fact)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+import itertools
+import json
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
-from streams.core.events import IncidentAction, PlateRead, ShotAlert, VehicleHit
+from streams.core.events import Event, IncidentAction, PlateRead, ShotAlert, VehicleHit, tie_rank
 from streams.core.facts import Versions
 
+E = TypeVar("E", bound=Event)
 no_deadline = settings(deadline=None)
 
 
@@ -35,24 +40,72 @@ def test_the_greatest_revision_is_the_fact_regardless_of_arrival_order():
     assert make_of(versions((1, hit(2, "second")), (2, hit(1, "first"))), 10) == "second"
 
 
-def test_among_equal_revisions_the_greatest_canonical_json_is_the_fact():
-    assert make_of(versions((1, hit(1, "b")), (2, hit(1, "a")), (3, hit(0, "c"))), 10) == "b"
+def digest_of(**fields: Any) -> str:
+    """The digest of a content, from its canonical JSON written by hand."""
+    text = ",".join(f'"{name}":{json.dumps(value, ensure_ascii=False)}' for name, value in sorted(fields.items()))
+    return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:32]
 
 
-def test_canonical_json_is_compared_as_utf_8_bytes():
-    # U+FF61 comes before U+1F600 in UTF-8, after it in UTF-16
-    assert make_of(versions((1, hit(make="\U0001f600")), (2, hit(make="\uff61"))), 10) == "\U0001f600"
+SHOT = {
+    "alert_id": "S",
+    "kind": "single_gunshot",
+    "lat": 0.0,
+    "lon": 0.0,
+    "occurred_at_ms": 0,
+    "revision": 0,
+    "rounds": None,
+    "source": None,
+    "status": "unreviewed",
+    "uncertainty_m": 25,
+}
 
 
-@pytest.mark.parametrize(("small", "great"), [(1e-05, 1e-10), (0.5, 1.0), (10.0, 9.5), (-1.0, 1.0)])
-def test_canonical_numbers_are_compared_as_text(small, great):
-    shots: Versions[ShotAlert] = Versions()
-    for lat in (great, small):
-        at = ShotAlert(alert_id="S", kind="single_gunshot", occurred_at_ms=0, lat=lat, lon=0.0)
-        shots.add(at, 0)
-    fact = shots.fact(0)
-    assert fact is not None
-    assert fact.event.lat == great
+def winning(*events: E) -> E:
+    """The fact among events, which must be the same in any order."""
+    facts = []
+    for order in itertools.permutations(events):
+        known: Versions[E] = Versions()
+        for event in order:
+            known.add(event, 0)
+        fact = known.fact(0)
+        assert fact is not None
+        facts.append(fact.event)
+    assert all(fact == facts[0] for fact in facts)
+    return facts[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [({"lat": 1e-05}, {"lat": 1e-10}), ({"source": "é"}, {"source": "😀"}), ({}, {"rounds": 3})]
+)
+def test_among_equal_revisions_the_content_with_the_greatest_digest_is_the_fact(first, second):
+    greatest = max(({**SHOT, **first}, {**SHOT, **second}), key=lambda fields: digest_of(**fields))
+    assert asdict(winning(ShotAlert(**(SHOT | first)), ShotAlert(**(SHOT | second)))) == greatest
+
+
+def test_a_dismissal_never_wins_and_doubt_never_confirms():
+    shots = {status: ShotAlert(**(SHOT | {"status": status})) for status in ("dismissed", "unreviewed", "confirmed")}
+    assert winning(shots["dismissed"], shots["unreviewed"]) == shots["unreviewed"]
+    assert winning(shots["dismissed"], shots["confirmed"]) == shots["confirmed"]
+    assert winning(*shots.values()) == shots["unreviewed"]
+
+
+def test_a_listing_that_has_ended_wins_over_an_active_one():
+    active, recovered, cancelled = hit(), hit(status="recovered", cleared_at_ms=9), hit(status="cancelled")
+    assert winning(active, recovered) == recovered
+    assert winning(active, recovered, cancelled) == cancelled
+
+
+@pytest.mark.parametrize("kind", ["acknowledge", "plate_verified", "listing_confirmed", "outcome"])
+def test_a_dismiss_loses_to_every_other_action_whatever_its_text(kind):
+    other = IncidentAction("A", "I", kind, "someone", 0)
+    for n in range(20):
+        assert winning(IncidentAction("A", "I", "dismiss", "someone", 0, note=str(n)), other) == other
+
+
+def test_contents_that_differ_in_the_spelling_of_the_plate_have_one_digest_and_the_greater_json_wins():
+    spelt = [VehicleHit("H", plate, 0) for plate in ("SIM-B01", "simb01", "SIMB01")]
+    assert len({tie_rank(event)[1] for event in spelt}) == 1
+    assert winning(*spelt).plate == "simb01"
 
 
 def test_both_ends_of_the_span_are_inclusive():

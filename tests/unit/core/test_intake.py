@@ -114,8 +114,35 @@ def test_placeholder_plates_are_configurable_and_compared_after_normalising():
 
 
 def test_the_error_for_an_unknown_ramp_names_the_ramp_the_site_and_the_remedy():
-    with pytest.raises(InvalidRecord, match="'nowhere' is not a ramp of site example; add it to the site file"):
+    with pytest.raises(
+        InvalidRecord, match="'nowhere' is not a ramp of site example; correct it, or add it to the site file"
+    ):
         admit(READS, {**READ, "ramp_id": "nowhere"})
+
+
+@pytest.mark.parametrize(
+    ("unit", "captured_at", "reason"),
+    [
+        ("seconds", AT_MS // 1_000, "late"),
+        ("microseconds", AT_MS * 1_000, "future"),
+    ],
+)
+def test_a_time_in_another_unit_is_named_as_such(unit, captured_at, reason):
+    with pytest.raises(InvalidRecord, match=f"seems to be in {unit}; send milliseconds") as rejected:
+        admit(READS, {**READ, "captured_at_ms": captured_at}, AT_MS)
+    assert rejected.value.reason == reason
+
+
+def test_a_late_read_names_the_retention_and_a_wrong_clock_is_only_a_wrong_clock():
+    with pytest.raises(InvalidRecord, match=f"longer than the {RULES.read_retention_ms} ms for which reads are"):
+        admit(READS, READ, AT_MS + 2 * RULES.read_retention_ms)
+    with pytest.raises(InvalidRecord, match="3600000 ms after the record reached its topic; correct the sender's"):
+        admit(READS, READ, AT_MS - 3_600_000)
+
+
+def test_a_placeholder_of_a_hit_is_not_called_a_read():
+    with pytest.raises(InvalidRecord, match="send the plate itself, or no record"):
+        admit(HITS, {**HIT, "plate": "UNKNOWN"})
 
 
 def test_error_messages_never_contain_a_plate():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from streams.core.topics import (
+    ALERTS,
     BROADCAST,
+    BY_NAME,
     COUNTED,
     DEAD_LETTERS,
     EVENT_TYPES,
@@ -13,6 +15,7 @@ from streams.core.topics import (
     INPUTS,
     JOINED,
     OUTPUTS,
+    TALLIES,
     TOPICS,
     Topic,
 )
@@ -51,3 +54,10 @@ def test_joined_topics_have_equal_numbers_of_partitions():
 
 def test_a_counted_topic_has_one_partition_because_it_has_one_writer():
     assert {topic.partitions for topic in TOPICS if topic.role == "counted"} == {"one"}
+
+
+def test_an_alert_is_retained_for_longer_than_the_tallies_that_give_it() -> None:
+    alerts, tallies = (BY_NAME[name].retention_days for name in (ALERTS, TALLIES))
+    assert isinstance(alerts, int)
+    assert isinstance(tallies, int)
+    assert alerts > tallies

@@ -96,7 +96,8 @@ def test_a_broken_file_is_rejected_in_one_sentence(tmp_path, content):
     path = tmp_path / "score.json"
     path.write_bytes(content)
     with pytest.raises(
-        CalibrationError, match=r"score\.json: this calibration cannot be used .*; reinstall rampwatch, or write one"
+        CalibrationError,
+        match=r"score\.json: this calibration cannot be used .*; write one with rampwatch calibrate --out",
     ):
         read_calibration(path)
 
