@@ -6,7 +6,7 @@ import json
 import re
 from typing import Final
 
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{300}|[eE]\+?[0-9]{3}")
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{300}|1e400")
 
 
 def is_undecided(value: bytes) -> bool:
