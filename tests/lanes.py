@@ -44,6 +44,16 @@ class Lane:
     """Shuffled histories in the measurement of false alarms."""
     broker_pauses_s: tuple[float, ...]
     """How long a broker is paused while workers are at work, in seconds."""
+    idle_gaps: int
+    """Idle gaps with one worker and as many with two, between rebalances."""
+    idle_gap_s: float
+    """How long each lasts."""
+    idle_s: float
+    """How long an idle worker's memory is watched."""
+    broker_hangs_s: float
+    """How long the broker hangs while two workers wait for it."""
+    rebuild_kills: int
+    """How often the worker that rebuilds is killed."""
     chaos_faults: int
     """Faults in a chaos run that is measured in faults."""
     chaos_minutes: float
@@ -66,6 +76,11 @@ QUICK = Lane(
     thefts=60,
     shuffles=20,
     broker_pauses_s=(40,),
+    idle_gaps=2,
+    idle_gap_s=4.0,
+    idle_s=6.0,
+    broker_hangs_s=8.0,
+    rebuild_kills=2,
     chaos_faults=5,
     chaos_minutes=0,
 )
@@ -85,6 +100,11 @@ SOAK = Lane(
     thefts=1_000,
     shuffles=200,
     broker_pauses_s=(35, 40, 40, 60, 90, 40, 90, 36),
+    idle_gaps=20,
+    idle_gap_s=60.0,
+    idle_s=1_800.0,
+    broker_hangs_s=40.0,
+    rebuild_kills=10,
     chaos_faults=50,
     chaos_minutes=60,
 )

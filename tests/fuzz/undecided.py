@@ -6,7 +6,7 @@ import json
 import re
 from typing import Final
 
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{300}|1e400")
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{300}|[0-9]e400|\.[0-9]+e[0-9]{4}")
 
 
 def is_undecided(value: bytes) -> bool:

@@ -141,9 +141,10 @@ def too_deep(raw: bytes) -> str | None:
     depth = deepest = 0
     is_in_string = is_escaped = False
     for byte in raw:
-        if is_escaped:
-            is_escaped = False
-        elif byte == ord("\\"):
+        was_escaped, is_escaped = is_escaped, False
+        if was_escaped and byte in b'"\\':
+            continue
+        if byte == ord("\\"):
             is_escaped = True
         elif byte == ord('"'):
             is_in_string = not is_in_string
