@@ -110,13 +110,14 @@ class Sampler:
             for worker in self._workers.awake():
                 usage = self.usages.setdefault(worker.name, Usage(worker.name, gaps=self._gaps))
                 try:
-                    usage.samples.append(_sample(worker.pid, loop.time() - begin_s))
+                    usage.samples.append(sample_of(worker.pid, loop.time() - begin_s))
                 except psutil.Error:
                     continue  # it has just ended
             await asyncio.sleep(EVERY_S)
 
 
-def _sample(pid: int, at_s: float) -> Sample:
+def sample_of(pid: int, at_s: float) -> Sample:
+    """A sample of a process; raises psutil.Error if there is none."""
     process = psutil.Process(pid)
     with process.oneshot():
         rss_mb = round(process.memory_info().rss / 1e6, 1)
