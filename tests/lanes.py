@@ -58,6 +58,14 @@ class Lane:
     """Faults in a chaos run that is measured in faults."""
     chaos_minutes: float
     """Length of the chaos run with everything; 0: it is not run."""
+    kept_reads: int
+    """Reads that a partition keeps while the stolen list is imported in bulk."""
+    imported_hits: int
+    """Hits of that import."""
+    hot_reads: int
+    """Reads of one stolen plate."""
+    hot_shots: int
+    """Shots around them."""
 
 
 QUICK = Lane(
@@ -77,12 +85,16 @@ QUICK = Lane(
     shuffles=20,
     broker_pauses_s=(40,),
     idle_gaps=2,
-    idle_gap_s=4.0,
-    idle_s=6.0,
-    broker_hangs_s=8.0,
+    idle_gap_s=2.0,
+    idle_s=4.0,
+    broker_hangs_s=7.0,
     rebuild_kills=2,
     chaos_faults=5,
     chaos_minutes=0,
+    kept_reads=100_000,
+    imported_hits=10_000,
+    hot_reads=10_000,
+    hot_shots=100,
 )
 SOAK = Lane(
     replayed_worlds=10_000,
@@ -107,6 +119,10 @@ SOAK = Lane(
     rebuild_kills=10,
     chaos_faults=50,
     chaos_minutes=60,
+    kept_reads=4_000_000,
+    imported_hits=100_000,
+    hot_reads=100_000,
+    hot_shots=1_000,
 )
 IS_SOAK = os.environ.get("SOAK") == "1"
 LANE = SOAK if IS_SOAK else QUICK

@@ -276,6 +276,8 @@ class BatchConsumer(CommittingConsumer):
         for piece in self._pieces(batches):
             await self._search_unlisted(piece)
             async with self.partitions.lock:
+                if epoch != self._epoch:
+                    return  # revoked meanwhile: reading begins where the next assignment says
                 owned = piece.keys() & self._position.keys()
                 current = owned & active if self._is_current(epoch) else set()
                 for tp in owned - current:

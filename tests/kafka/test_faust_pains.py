@@ -195,8 +195,8 @@ Fetcher._get_actions_per_node = without_one
 def test_a_partition_that_is_never_fetched_shows_as_lag(kafka: LocalBroker, prefix: str, tmp_path: Path) -> None:
     """One partition is never fetched (faust 629, 602), and nobody notices.
 
-    The worker's fetcher asks for every partition but one. Within a minute the lag shows the records
-    there, and the worker is not ready; all other partitions go on.
+    The worker's fetcher asks for every partition but one. Within a minute the lag shows the record
+    there, and it stays; all other partitions go on.
     """
     plates = {partition_of(plate_key(name_of(n)), PARTITIONS): n for n in range(40)}
     frozen = (prefix + READS, 2)

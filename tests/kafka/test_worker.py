@@ -160,7 +160,7 @@ def test_a_record_of_the_largest_size_becomes_a_dead_letter(broker: Broker, pref
         await_handled(settings, running)
         letters = dead_letters(settings)
         assert [(topic, reason, len(value)) for topic, reason, _, value in letters] == [
-            (topic, "not_json", len(value or b"")) for topic, value, _ in sorted(large, key=lambda row: row[0])
+            (topic, "limit", len(value or b"")) for topic, value, _ in sorted(large, key=lambda row: row[0])
         ]
         assert len(last_incidents(settings)) == 1
 
