@@ -23,6 +23,7 @@ from tests.chaos.judge import judgement_on
 from tests.chaos.load import ground, join_settings, load
 from tests.chaos.log_reader import read_log, until_settled
 from tests.chaos.publisher import Publisher
+from tests.chaos.raw_publisher import RawPublisher
 from tests.chaos.report import Plan, Report
 from tests.chaos.sampler import Sampler
 from tests.chaos.schedule import SESSION_TIMEOUT_MS, Fault
@@ -69,6 +70,7 @@ class _Run:
         self.done: list[str] = []
         self.broker_lock = asyncio.Lock()
         self.sampler = Sampler(self.fleet, plan.gaps)
+        self.raw = RawPublisher(settings, plan.gaps)
 
     def log(self, text: str) -> None:
         now_s = asyncio.get_running_loop().time() - self.begin_s if self.begin_s else 0.0
@@ -101,6 +103,7 @@ class _Run:
                 **judgement.counts,
                 "workers": self.fleet.started,
                 "in doubt": publisher.in_doubt,
+                "header names that are not UTF-8": self.raw.published,
                 "longest time without a worker, s": round(self.fleet.longest_without_s),
             },
         )
@@ -116,6 +119,8 @@ class _Run:
         sampling = asyncio.ensure_future(self.sampler.run(self.begin_s))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(publisher.publish(self.begin_s))
+            if self.plan.everything:
+                tasks.create_task(self.raw.run(self.begin_s, self.begin_s + for_s))
             for number, fault in enumerate(planned, 1):
                 tasks.create_task(self.on_schedule(number, fault))
         sampling.cancel()
