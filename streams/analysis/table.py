@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from textwrap import fill
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -188,6 +188,13 @@ def as_of_text(as_of_ms: int, site: Site) -> str:
     if now.time().isoformat() == "00:00:00":
         return f"the end of {now - timedelta(days=1):%a %Y-%m-%d}"
     return f"{now:%a %Y-%m-%d %H:%M:%S}"
+
+
+def since_lines(since: Mapping[Kind, date | None]) -> Iterator[str]:
+    """Yield a line for each kind with data: from when it is counted."""
+    for kind, first in since.items():
+        if first is not None:
+            yield f"{TITLES[kind]}: counted since {first}, no comparison with earlier days"
 
 
 def alarm_lines(alerts: Sequence[SpikeAlert]) -> Iterator[str]:

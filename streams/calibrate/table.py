@@ -8,6 +8,7 @@ from typing import Final
 
 from streams.calibrate.evaluate import Evaluation, RankingResult, ScoreBand, SettingResult
 from streams.core.errors import RampwatchError
+from streams.replay.errors import WriteError
 from streams.resources.files import FileError, check_writable, write_bytes
 
 BEGIN: Final = "<!-- written by rampwatch evaluate: from here -->"
@@ -36,14 +37,14 @@ def markdown(evaluation: Evaluation) -> str:
 def write_tables(tables: str, path: Path) -> None:
     """Write the tables between the markers of a document, or into a new file.
 
-    Raises `RampwatchError` if the document has no markers or cannot be written.
+    Raises `RampwatchError` if the document has no markers, or `WriteError`.
     """
     head, tail = around_markers(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, f"{head}{BEGIN}\n\n{tables}\n{END}{tail}".encode())
     except (OSError, FileError) as error:
-        raise RampwatchError(f"{path}: cannot be written ({error}); name another file") from None
+        raise WriteError(f"{path}: cannot be written ({error}); free some space or name another file") from None
 
 
 def check_document(path: Path) -> None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
+from streams.cli.files import check_writable, write_whole
 from streams.cli.options import AsOf, Config, SiteName, screen, settings_of, site_of, whole
-from streams.console.screen import activity, progress, text_console
-from streams.core.counters.events import Kind
+from streams.cli.rejected import report_rejected
+from streams.console.screen import part_of, progress, text_console
+from streams.core.counters.events import KINDS, Kind
 from streams.core.errors import RampwatchError
+
+if TYPE_CHECKING:
+    from streams.analysis.sources import SourceTallies
 
 Source = Annotated[
     Path, Parameter(help="archive of inputs, outcomes of a replay, or CSV of activations in Kansas City's format")
@@ -45,25 +50,39 @@ def counters(
 
     from streams.analysis.chart import draw_chart
     from streams.analysis.sources import count_tallies, read_tallies
-    from streams.analysis.table import alarm_lines, as_of_text, tables, wide
+    from streams.analysis.table import alarm_lines, as_of_text, since_lines, tables, wide
     from streams.cli.moments import moment_ms
     from streams.core.counters.ears import c2_alarms
 
     settings = settings_of(config, site)
     used_site = site_of(settings)
     as_of_ms = None if as_of is None else moment_ms(as_of, used_site.time_zone, "--as-of")
-    with activity(screen, "counting"):
-        tallies = read_tallies(source, used_site, settings.join, settings.partitions)
+    if picture is not None:
+        check_writable("--picture", picture)
+    with progress(screen, "reading") as report:
+        tallies = read_tallies(source, used_site, settings.join, settings.partitions, part_of(report, 0.0, 0.9))
+        report("counting", 0.9)
         engine = count_tallies(tallies, used_site, settings.counters, as_of_ms)
         counts, alerts, c2 = engine.counters(), engine.alerts(), c2_alarms(engine)
+    since = {kind: engine.counted_since(kind) for kind in KINDS}
+    _report_source(source, tallies)
     if picture is not None:
         _write(picture, draw_chart(engine, used_site, settings.counters, kind, c2, panels))
     if json:
-        report = {"as_of_ms": engine.as_of_ms, "counters": counts, "alerts": alerts, "ears_c2": c2}
-        print(msgspec.json.encode(report).decode())
+        printed = {
+            "as_of_ms": engine.as_of_ms,
+            "counted_since": since,
+            "rejected": tallies.rejected,
+            "counters": counts,
+            "alerts": alerts,
+            "ears_c2": c2,
+        }
+        print(msgspec.json.encode(printed).decode())
         return
     console = text_console(soft_wrap=True)
     console.print(f"as of {as_of_text(engine.as_of_ms, used_site)}")
+    for line in since_lines(since):
+        console.print(line)
     for table in tables(counts, used_site, c2):
         wide(table, text_console()).print(table)
     for line in alarm_lines(alerts):
@@ -105,11 +124,12 @@ def scan(
     used_site = site_of(settings)
     plan = ScanPlan(days=days, cluster_days=cluster_days, radius_m=radius_m, permutations=permutations, seed=seed)
     with progress(screen, "reading") as report:
-        tallies = read_tallies(source, used_site, settings.join, settings.partitions)
+        tallies = read_tallies(source, used_site, settings.join, settings.partitions, part_of(report, 0.0, 0.2))
         if not tallies.shots:
             raise RampwatchError(f"{source}: has no located shots; name an archive of inputs, not of outcomes")
         as_of_ms = tallies.as_of_ms if as_of is None else moment_ms(as_of, used_site.time_zone, "--as-of")
-        found = clusters(tallies.shots, used_site, as_of_ms, plan, report)
+        found = clusters(tallies.shots, used_site, as_of_ms, plan, part_of(report, 0.2, 1.0))
+    _report_source(source, tallies)
     if json:
         for cluster in found:
             print(msgspec.json.encode(cluster).decode())
@@ -157,14 +177,16 @@ def false_alarms(
 
     settings = settings_of(config, site)
     used_site = site_of(settings)
-    with progress(screen, "counting") as report:
-        tallies = read_tallies(source, used_site, settings.join, settings.partitions)
+    with progress(screen, "reading") as report:
+        tallies = read_tallies(source, used_site, settings.join, settings.partitions, part_of(report, 0.0, 0.1))
         days = count_tallies(tallies, used_site, settings.counters).day_counts(kind)
         if days is None or len(days.counts) < 365:
             raise RampwatchError(f"{source}: has less than a year of {kind} to shuffle; name a longer archive")
-        measured = measure(days.counts, len(used_site.zones), settings.counters, shuffles, seed, report)
+        shuffled = part_of(report, 0.1, 1.0)
+        measured = measure(days.counts, len(used_site.zones), settings.counters, shuffles, seed, shuffled)
+    _report_source(source, tallies)
     if json:
-        print(msgspec.json.encode(measured).decode())
+        print(msgspec.json.encode(msgspec.to_builtins(measured) | {"rejected": tallies.rejected}).decode())
     else:
         per_year = f"{measured.per_year:.2f} a year"
         print(f"{measured.alarms:,} false alarms in {measured.years:,.0f} shuffled years, {per_year}")
@@ -174,9 +196,13 @@ def false_alarms(
         sys.exit(1)
 
 
+def _report_source(source: Path, tallies: SourceTallies) -> None:
+    """Print what a user should know about a source to standard error."""
+    for warning in tallies.warnings:
+        screen.print(warning, style="yellow")
+    report_rejected(str(source), tallies.rows, tallies.rejected, "none of them is counted")
+
+
 def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RampwatchError(f"{file}: cannot be written ({error.strerror}); name another file") from None
+    write_whole("--picture", file, text.encode())
     screen.print(f"picture written to {file}")

@@ -18,7 +18,7 @@ from streams.given_settings import PREFIX
 from streams.log_format import configure_logging
 from streams.secret import hide_secrets, printable, secrets_in, shortened
 
-_CANNOT_BE_WRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 app = App(
     name="rampwatch",
@@ -46,7 +46,7 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line; print a `RampwatchError` as one message and exit with code 2."""
+    """Run the command line; print a `RampwatchError` as one message and exit with its code."""
     configure_logging()
     # aiokafka logs errors that it retries itself; if it cannot recover, it raises an exception.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -54,29 +54,29 @@ def main() -> None:
         try:
             app(sys.argv[1:], print_error=False, exit_on_error=False)
         finally:
-            sys.stdout.flush()
+            sys.stdout.flush()  # at the end of the process a full disk would go unnoticed
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         _discard_output()  # its reader, such as head, has ended
         sys.exit(141)
     except CycloptsError as error:
-        _fail(_usage_message(error))
+        _fail(_usage_message(error), RampwatchError.exit_code)
     except RampwatchError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_code)
     except OSError as error:
-        if error.filename is not None or error.errno not in _CANNOT_BE_WRITTEN:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
             raise
         _discard_output()
-        _fail(f"the output cannot be written ({error.strerror}); free some space, or send it elsewhere")
+        _fail(f"standard output cannot be written ({error.strerror}); free some space or send it elsewhere", 1)
 
 
-def _fail(message: str) -> NoReturn:
-    """Print a message without the passwords that are known, and exit with code 2."""
+def _fail(message: str, exit_code: int) -> NoReturn:
+    """Print a message without the passwords that are known, and exit."""
     secrets = secrets_in({name: text for name, text in os.environ.items() if name.startswith(PREFIX)})
     lines = [printable(line) for line in hide_secrets(message, secrets | passwords).split("\n")]
     screen.print("rampwatch: " + "\n".join(lines), style="red")
-    sys.exit(2)
+    sys.exit(exit_code)
 
 
 def _usage_message(error: CycloptsError) -> str:

@@ -13,12 +13,13 @@ from rich.table import Table
 
 from streams.console.screen import text_console
 from streams.core.site import Site
+from streams.core.site_fit import far_ramps
 from streams.resources.sites import load_site
 from streams.secret import shortened
 from streams.settings import Settings, read_settings
 
 screen = text_console(stderr=True, soft_wrap=True)
-"""Prints messages to standard error; standard output carries only results."""
+"""Prints messages to standard error, as they are; standard output carries only results."""
 
 passwords: set[str] = set()
 """Those of the settings read so far, so that no message of this process shows one."""
@@ -74,8 +75,16 @@ def settings_of(config: Path | None, site: str | None = None, prefix: str | None
 
 
 def site_of(settings: Settings) -> Site:
-    """Load the site that the settings name."""
-    return load_site(settings.site)
+    """Load the site that the settings name, and warn about ramps in an unlikely place."""
+    site = load_site(settings.site)
+    far = far_ramps(site)
+    if far:
+        screen.print(
+            f"{settings.site}: {len(far)} of {len(site.ramps)} ramps are more than 100 km from all zones, such as "
+            f"{far[0]}; check their coordinates",
+            style="yellow",
+        )
+    return site
 
 
 def print_table(table: Table) -> None:

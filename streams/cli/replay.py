@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
 from streams.cli.options import AsOf, Config, SiteName, print_table, screen, settings_of, site_of, whole
+from streams.cli.rejected import report_rejected
+from streams.console.screen import counted, part_of, progress
 from streams.core.errors import RampwatchError
 from streams.core.events import Outcome
-from streams.core.topics import INPUTS, READS
-from streams.settings import warnings
+from streams.core.site import Site
+from streams.core.topics import INPUTS
+from streams.settings import Settings, warnings
+
+if TYPE_CHECKING:
+    from streams.replay.compare import Contents
+    from streams.replay.inputs import Inputs
+    from streams.replay.outcomes import Outcomes
+    from streams.replay.run import CounterOptions
 
 
 def replay(
@@ -32,46 +42,33 @@ def replay(
 ) -> None:
     """Replay an archive through the engine, without a broker, and write its outcomes."""
     import msgspec
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from streams.cli.moments import moment_ms
-    from streams.replay import archive as archives
-    from streams.replay.compare import differences
+    from streams.replay.compare import differences_from
+    from streams.replay.folder import check_target
+    from streams.replay.manifest import read_manifest
     from streams.replay.run import CounterOptions
-    from streams.replay.run import replay as run_replay
-    from streams.resources.calibration import load_calibration
 
-    if expect is not None and expect.resolve() == out.resolve():
-        raise RampwatchError(f"--expect {expect}: same folder as --out; name the outcomes of another replay")
     settings = settings_of(config, site_name)
     site = site_of(settings)
     for warning in warnings(settings):
-        screen.print(warning, style="yellow", markup=False)
+        screen.print(warning, style="yellow")
     as_of_ms = None if counters_as_of is None else moment_ms(counters_as_of, site.time_zone, "--counters-as-of")
-    counter_options = CounterOptions(settings.counters, as_of_ms)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        task = progress.add_task("reading the archive")
-        records = archives.read_archive(archive, settings.partitions)
-
-        def report(done: int) -> None:
-            progress.update(task, description=f"{done:,} of {len(records):,} records")
-
-        rules, scores = settings.join, load_calibration(settings.calibration)
-        outcomes = run_replay(records, site, rules, out, settings.partitions, report, counter_options, scores)
+    # everything that can be wrong with the folders is found before the work, not after it
+    expected = None if expect is None else _expected(expect, archive, out, site)
+    check_target(out, "outcomes")
+    outcomes, inputs = _replayed(archive, out, site, settings, CounterOptions(settings.counters, as_of_ms))
+    manifest = read_manifest(out)
+    assert manifest is not None
+    for warning in inputs.warnings:
+        screen.print(warning, style="yellow")
+    report_rejected(str(archive), len(inputs.records), _by_reason(manifest.rejected), f"see {out}/dead-letters.jsonl")
     if json:
-        print(msgspec.json.encode(outcomes).decode())
+        print(msgspec.json.encode({**outcomes, "rejected": manifest.rejected}).decode())
     else:
         _print_outcomes(outcomes, out)
-    reads = outcomes[READS]
-    if reads["dead"] and reads["dead"] == reads.total():
-        screen.print(
-            f"all reads were rejected; see {out}/dead-letters.jsonl. Is {site.name} the site of this archive?",
-            style="yellow",
-            markup=False,
-        )
-    if expect is not None:
-        differing = differences(out, expect)
+    if expected is not None:
+        differing = differences_from(out, expected)
         for difference in differing:
             print(difference, file=sys.stderr if json else sys.stdout)  # standard output carries only the JSON
         screen.print(f"differences: {len(differing)}" if differing else "no differences")
@@ -79,8 +76,43 @@ def replay(
             sys.exit(1)
 
 
+def _replayed(
+    archive: Path, out: Path, site: Site, settings: Settings, options: CounterOptions
+) -> tuple[Outcomes, Inputs]:
+    """Read the archive and replay it, with progress."""
+    from streams.replay.archive import archive_bytes
+    from streams.replay.inputs import read_inputs
+    from streams.replay.run import replay as run_replay
+    from streams.resources.calibration import load_calibration
+
+    rules, partitions, calibration = settings.join, settings.partitions, load_calibration(settings.calibration)
+    with progress(screen, "reading the archive") as report:
+        read = counted(part_of(report, 0.0, 0.3), "read", archive_bytes(archive), "bytes")
+        inputs = read_inputs(archive, site, rules, partitions, read)
+        joined = counted(part_of(report, 0.3, 1.0), "joined", len(inputs.records), "records")
+        return run_replay(inputs.records, site, rules, out, partitions, joined, options, calibration), inputs
+
+
+def _expected(expect: Path, archive: Path, out: Path, site: Site) -> Contents:
+    """Read the outcomes to compare with; raises `RampwatchError` if they are none of this site."""
+    from streams.replay.compare import read_contents
+    from streams.replay.manifest import check_manifest, read_manifest
+
+    for other, name in ((out, "--out"), (archive, "the archive")):
+        if expect.resolve() == other.resolve():
+            raise RampwatchError(f"--expect {expect}: same folder as {name}; name the outcomes of another replay")
+    manifest = read_manifest(expect)
+    if manifest is not None:
+        check_manifest(expect, manifest, "outcomes", site)
+    return read_contents(expect)
+
+
+def _by_reason(rejected: Mapping[str, Mapping[str, int]]) -> Counter[str]:
+    return sum((Counter(counts) for counts in rejected.values()), Counter())
+
+
 def _print_outcomes(outcomes: Mapping[str, Mapping[Outcome, int]], out: Path) -> None:
-    kinds: tuple[Outcome, ...] = ("used", "duplicate", "superseded", "conflict", "forwarded", "late", "dead")
+    kinds: tuple[Outcome, ...] = get_args(Outcome)
     table = Table("topic", *kinds, "consumed")
     for topic in INPUTS:
         counts = outcomes[topic]
@@ -108,13 +140,17 @@ def generate(
 ) -> None:
     """Generate an archive of a simulated city, with the ground truth in truth.jsonl."""
     from streams.replay.archive import write_archive
+    from streams.replay.folder import check_target
     from streams.simulate import scenarios
 
     site = site_of(settings_of(config, site_name))
-    with screen.status("simulating"):
+    check_target(out, "inputs")
+    with progress(screen, "simulating") as report:
+        simulated = part_of(report, 0.0, 0.6)
         if shots is not None:
-            scenario = scenarios.around_shots(site, shots, seed, days)
+            scenario = scenarios.around_shots(site, shots, seed, days, simulated)
         else:
-            scenario = scenarios.days(site, seed, days or 1, scenarios.local_midnight(site, begin))
-        written = write_archive(out, scenarios.rows(scenario), {"truth": scenario.city.truth})
-    screen.print(f"{scenario.about}\n{written:,} records written to {out}", markup=False)
+            scenario = scenarios.days(site, seed, days or 1, scenarios.local_midnight(site, begin), simulated)
+        step = counted(part_of(report, 0.6, 1.0), "written", len(scenario.city.records), "records")
+        written = write_archive(out, scenarios.rows(scenario), {"truth": scenario.city.truth}, site, step)
+    screen.print(f"{scenario.about}\n{written:,} records written to {out}")

@@ -9,10 +9,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from streams.cli.files import check_writable, write_whole
 from streams.cli.options import Config, SiteName, screen, settings_of, site_of, whole
 from streams.console.screen import progress
 from streams.core.errors import RampwatchError
-from streams.resources.files import FileError, check_writable, write_bytes
 from streams.resources.sites import load_site
 
 
@@ -43,10 +43,7 @@ def calibrate(
         sys.stdout.write(as_json(fitted).decode())
         screen.print(fitted_to)
         return
-    try:
-        write_bytes(out, as_json(fitted))
-    except FileError as error:
-        raise _not_written(out, error) from None
+    write_whole("--out", out, as_json(fitted))
     screen.print(f"{fitted_to}: {out}; set RAMPWATCH_CALIBRATION={out} to use it")
 
 
@@ -59,10 +56,7 @@ def _check_calibration_file(out: Path) -> None:
             f"--out {out}: this is the calibration that ships with rampwatch; name another file, and set "
             "RAMPWATCH_CALIBRATION to it"
         )
-    try:
-        check_writable(out)
-    except FileError as error:
-        raise _not_written(out, error) from None
+    check_writable("--out", out)
     if out.is_file() and out.stat().st_size:
         try:
             read_calibration(out)
@@ -70,10 +64,6 @@ def _check_calibration_file(out: Path) -> None:
             raise RampwatchError(
                 f"--out {out}: exists and is not a calibration, so it is not replaced; name another file"
             ) from None
-
-
-def _not_written(out: Path, error: FileError) -> RampwatchError:
-    return RampwatchError(f"--out {out}: cannot be written ({error}); name another file")
 
 
 def evaluate(

@@ -17,6 +17,16 @@ Report = Callable[[str, float], None]
 """Takes what is being done, and the share of all the work that is done, from 0 to 1."""
 
 
+def part_of(report: Report, begin: float, end: float) -> Report:
+    """Return the report of one step of the work, which is from ``begin`` to ``end`` of all."""
+    return lambda doing, share: report(doing, begin + share * (end - begin))
+
+
+def counted(report: Report, done_so_far: str, total: int, unit: str) -> Callable[[int], None]:
+    """Return a function that takes how many of ``total`` are done: ``read 5 of 20 bytes``."""
+    return lambda done: report(f"{done_so_far} {done:,} of {total:,} {unit}", done / total if total else 1.0)
+
+
 def text_console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
     """Return a console that prints texts as they are, also in the cells of tables."""
     return Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)

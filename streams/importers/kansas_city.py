@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -55,6 +56,9 @@ class InvalidRow(msgspec.Struct, frozen=True):
 
     row: int
     reason: str
+    field: str
+    """What is wrong with it, for counting: ``cells``, ``type``, ``id``, ``time``, ``place`` or
+    ``repeated``."""
 
 
 class RowCounts(msgspec.Struct, frozen=True):
@@ -90,6 +94,11 @@ class Activations(msgspec.Struct):
     def imported(self) -> int:
         """The number of rows that became alerts."""
         return len(self.alerts)
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many rows are invalid, by `InvalidRow.field`."""
+        return dict(Counter(invalid.field for invalid in self.invalid_rows))
 
     @property
     def row_counts(self) -> RowCounts:
@@ -129,13 +138,17 @@ def read_activations(raw: bytes, name: str = "activations") -> Activations:
         try:
             _import_row(activations, seen, number, row)
         except _InvalidRowError as error:
-            activations.invalid_rows.append(InvalidRow(number, str(error)))
+            activations.invalid_rows.append(InvalidRow(number, str(error), error.field))
     activations.alerts.sort(key=lambda alert: (alert["occurred_at_ms"], alert["alert_id"]))
     return activations
 
 
 class _InvalidRowError(Exception):
     """The reason why a row is not an alert."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
 
 
 def _rows(raw: bytes, name: str) -> list[list[str]]:
@@ -159,16 +172,16 @@ def _import_row(activations: Activations, seen: dict[str, tuple[int, list[str]]]
     cells = _with_district(stripped)
     kind, alert_id, date, time, _, _, latitude, longitude = cells
     if kind not in _KINDS:
-        raise _InvalidRowError(f'type "{kind}": expected one of {", ".join(_KINDS)}')
+        raise _InvalidRowError("type", f'type "{kind}": expected one of {", ".join(_KINDS)}')
     if not alert_id:
-        raise _InvalidRowError("Respond ID: empty")
+        raise _InvalidRowError("id", "Respond ID: empty")
     occurred_at_ms, clock = _instant(date, time)
     lat = _degrees(latitude, "latitude", _LATITUDES)
     lon = _degrees(longitude, "longitude", _LONGITUDES)
     if alert_id in seen:
         first, earlier = seen[alert_id]
         how = "with the same content" if earlier == cells else "with another content"
-        raise _InvalidRowError(f"Respond ID {alert_id}: repeats row {first} {how}")
+        raise _InvalidRowError("repeated", f"Respond ID {alert_id}: repeats row {first} {how}")
     seen[alert_id] = number, cells
     if cells != stripped:
         activations.repaired.append(number)
@@ -200,7 +213,7 @@ def _with_district(row: list[str]) -> list[str]:
     if len(cells) == len(COLUMNS) - 1 and all(map(_DEGREES.fullmatch, cells[5:])):
         return [*cells[:5], "", *cells[5:]]
     if len(row) != len(COLUMNS):
-        raise _InvalidRowError(f"{len(row)} cells: expected {len(COLUMNS)}")
+        raise _InvalidRowError("cells", f"{len(row)} cells: expected {len(COLUMNS)}")
     return row
 
 
@@ -208,7 +221,7 @@ def _instant(date: str, time: str) -> tuple[int, Literal["once", "twice", "never
     """Return a local time in milliseconds since the epoch, and how often that local time occurs."""
     day, clock = _DATE.fullmatch(date), _TIME.fullmatch(time)
     if not day or not clock:
-        raise _InvalidRowError(f'"{date} {time}": expected a time such as 1/31/2020 23:59:59')
+        raise _InvalidRowError("time", f'"{date} {time}": expected a time such as 1/31/2020 23:59:59')
     month, day_of_month, year = map(int, day.groups())
     hour, minute, second = map(int, clock.groups())
     try:
@@ -216,7 +229,7 @@ def _instant(date: str, time: str) -> tuple[int, Literal["once", "twice", "never
         before, after = local.utcoffset(), local.replace(fold=1).utcoffset()
         instant_ms = (local - _EPOCH) // _MILLISECOND
     except (ValueError, OverflowError) as error:
-        raise _InvalidRowError(f'"{date} {time}": not in the calendar') from error
+        raise _InvalidRowError("time", f'"{date} {time}": not in the calendar') from error
     if before is None or after is None or before == after:
         return instant_ms, "once"
     # The offset is larger in summer: it shrinks where an hour repeats, and grows where one is
@@ -227,8 +240,8 @@ def _instant(date: str, time: str) -> tuple[int, Literal["once", "twice", "never
 def _degrees(text: str, name: str, limits: tuple[float, float]) -> float:
     low, high = limits
     if not _DEGREES.fullmatch(text):
-        raise _InvalidRowError(f'{name} "{text}": expected decimal degrees')
+        raise _InvalidRowError("place", f'{name} "{text}": expected decimal degrees')
     value = float(text)
     if not low <= value <= high:
-        raise _InvalidRowError(f"{name} {text}: not in Kansas City, {low} to {high}")
+        raise _InvalidRowError("place", f"{name} {text}: not in Kansas City, {low} to {high}")
     return value

@@ -14,25 +14,33 @@ import base64
 import binascii
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from io import BufferedReader
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import SEEK_CUR, BufferedReader
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Final, cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from streams.core.codec import decode
-from streams.core.errors import RampwatchError
 from streams.core.events import IncidentAction, InvalidRecord, PlateRead, Record, ShotAlert, VehicleHit, event_time_ms
 from streams.core.plates import plate_key
+from streams.core.site import Site
 from streams.core.topics import FORWARDED_HEADER, INPUTS
 from streams.kafka.partitioner import partition_of
+from streams.replay.errors import ArchiveError
+from streams.replay.folder import FolderWriter
+from streams.replay.manifest import manifest_of
+
+REPORT_EVERY: Final = 10_000
+"""Records between two reports of progress."""
+
+Progress = Callable[[int], None]
 
 
-class ArchiveError(RampwatchError):
-    """An archive cannot be read or written; the message names the file and the remedy."""
+def unreported(*_: object) -> None:
+    """Report progress to nobody."""
 
 
 class InvalidLine(Record, frozen=True, gc=False):
@@ -56,21 +64,42 @@ _ENCODE = msgspec.json.Encoder().encode
 _ANY_JSON = msgspec.json.Decoder()
 
 
-def read_archive(folder: Path, partitions: int) -> list[Record]:
+def read_archive(folder: Path, partitions: int, progress: Progress = unreported) -> list[Record]:
     """Return the records of an archive's input topics, in the order of their stamps.
 
-    Raises `ArchiveError` if the folder has no file of an input topic or a file cannot be read.
+    ``progress`` is called now and then with the number of bytes read; `archive_bytes` is how many
+    there are. Raises `ArchiveError` if the folder has no file of an input topic or a file cannot be
+    read.
     """
+    files = input_files(folder)
+    records: list[Record] = []
+    done = 0
+    for topic, file in files.items():
+        records.extend(_records(file, topic, partitions, _shifted(progress, done)))
+        done += file.stat().st_size
+    order = {topic: n for n, topic in enumerate(INPUTS)}
+    records.sort(key=lambda r: (r.stamp_ms, order[r.topic], r.partition, r.offset))
+    return records
+
+
+def _shifted(progress: Progress, begin: int) -> Progress:
+    return lambda done: progress(begin + done)
+
+
+def archive_bytes(folder: Path) -> int:
+    """Return the size of an archive's input files, as they are on disk. Raises `ArchiveError`."""
+    return sum(file.stat().st_size for file in input_files(folder).values())
+
+
+def input_files(folder: Path) -> dict[str, Path]:
+    """Return the files of an archive of inputs by topic; raises `ArchiveError` if it has none."""
     if not folder.is_dir():
         raise ArchiveError(f"{folder}: no such folder; name one that contains files like {INPUTS[0]}.jsonl")
     files = {topic: file for topic in INPUTS if (file := topic_file(folder, topic))}
     if not files:
         names = ", ".join(f"{topic}.jsonl" for topic in INPUTS)
         raise ArchiveError(f"{folder}: not an archive; it contains none of {names} (or .jsonl.gz)")
-    records = [record for topic, file in files.items() for record in _records(file, topic, partitions)]
-    order = {topic: n for n, topic in enumerate(INPUTS)}
-    records.sort(key=lambda r: (r.stamp_ms, order[r.topic], r.partition, r.offset))
-    return records
+    return files
 
 
 def topic_file(folder: Path, topic: str) -> Path | None:
@@ -84,14 +113,17 @@ def topic_file(folder: Path, topic: str) -> Path | None:
     return files[0] if files else None
 
 
-def read_lines(file: Path) -> Iterator[tuple[bytes, Line | None]]:
+def read_lines(file: Path, progress: Progress = unreported) -> Iterator[tuple[bytes, Line | None]]:
     """Yield the bytes of each line that is not blank, and the decoded line or None if invalid.
 
-    Raises `ArchiveError` if the file cannot be read to its end.
+    ``progress`` is called now and then with the number of bytes read of the file. Raises
+    `ArchiveError` if the file cannot be read to its end.
     """
     try:
-        with _opened(file) as lines:
+        with file.open("rb") as stored, _lines_of(file, stored) as lines:
             for number, raw in enumerate(lines):
+                if number % REPORT_EVERY == 0:
+                    progress(stored.seek(0, SEEK_CUR))
                 if number == 0:
                     raw = raw.removeprefix(b"\xef\xbb\xbf")
                 if raw.strip():
@@ -100,10 +132,8 @@ def read_lines(file: Path) -> Iterator[tuple[bytes, Line | None]]:
         raise ArchiveError(f"{file}: cannot be read to its end ({error}); copy it again") from None
 
 
-def _opened(file: Path) -> BinaryIO:
-    if file.suffix == ".gz":
-        return cast(BinaryIO, BufferedReader(gzip.open(file)))
-    return file.open("rb")
+def _lines_of(file: Path, stored: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, BufferedReader(gzip.open(stored))) if file.suffix == ".gz" else stored
 
 
 def _read_line(raw: bytes) -> Line | None:
@@ -124,11 +154,11 @@ def value_of(line: Line) -> bytes:
     raise ValueError("neither value nor value_base64")
 
 
-def _records(file: Path, topic: str, partitions: int) -> Iterator[Record]:
+def _records(file: Path, topic: str, partitions: int, progress: Progress) -> Iterator[Record]:
     """Yield a file's records in file order, with missing fields derived."""
     offsets: dict[int, int] = {}
     stamp_ms = 0
-    for raw, line in read_lines(file):
+    for raw, line in read_lines(file, progress):
         kind, value = (InvalidLine, raw) if line is None else (Record, value_of(line))
         line = line or Line()
         at_ms, key = _derived(topic, value)
@@ -158,27 +188,33 @@ def _derived(topic: str, value: bytes) -> tuple[int | None, str]:
 
 
 def write_archive(
-    folder: Path, rows: Iterable[tuple[str, int, str, bytes]], beside: Mapping[str, Iterable[object]]
+    folder: Path,
+    rows: Iterable[tuple[str, int, str, bytes]],
+    beside: Mapping[str, Iterable[object]],
+    site: Site,
+    progress: Progress = unreported,
 ) -> int:
-    """Write records (topic, stamp, key, value) as an archive, and return their number.
+    """Write records (topic, stamp, key, value) of a site as an archive, and return their number.
 
     Every input topic gets a file, even without records. ``beside``: contents of further files of
-    JSON lines, by name without ending.
+    JSON lines, by name without ending. ``progress`` is called now and then with the number of
+    records done. Raises `ArchiveError` before anything is written, or `WriteError` after nothing
+    has been.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files = {topic: (folder / f"{topic}.jsonl").open("wb") for topic in INPUTS}
+    names = (*INPUTS, *beside)
+    records = Counter(dict.fromkeys(names, 0))
+    with FolderWriter(folder, "inputs", [f"{name}.jsonl" for name in names]) as writer:
+        for number, (topic, stamp_ms, key, value) in enumerate(rows):
+            writer.write(f"{topic}.jsonl", line_with(value, timestamp_ms=stamp_ms, key=key) + b"\n")
+            records[topic] += 1
+            if number % REPORT_EVERY == 0:
+                progress(number)
+        written = records.total()
         for name, items in beside.items():
-            (folder / f"{name}.jsonl").write_bytes(b"".join(_ENCODE(item) + b"\n" for item in items))
-    except OSError as error:
-        raise ArchiveError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
-    written = 0
-    with ExitStack() as stack:
-        for file in files.values():
-            stack.enter_context(file)
-        for topic, stamp_ms, key, value in rows:
-            files[topic].write(line_with(value, timestamp_ms=stamp_ms, key=key) + b"\n")
-            written += 1
+            for item in items:
+                writer.write(f"{name}.jsonl", _ENCODE(item) + b"\n")
+                records[name] += 1
+        writer.commit(manifest_of("inputs", site, dict(records)))
     return written
 
 

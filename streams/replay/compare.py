@@ -11,23 +11,43 @@ import msgspec
 from streams.core.counters.current_tallies import CurrentTallies
 from streams.core.counters.events import SpikeAlert, Tally
 from streams.core.topics import ALERTS, COUNTERS, DEAD_LETTERS, INCIDENTS, TALLIES
-from streams.replay.archive import ArchiveError, read_lines, topic_file, value_of
+from streams.replay.archive import read_lines, topic_file, value_of
+from streams.replay.errors import ArchiveError
+
+Contents = dict[str, dict[str, Any]]
+"""What is compared of an archive of outcomes: by topic and key, the last value."""
 
 
 def differences(produced: Path, expected: Path) -> list[str]:
+    """Return the differences between two archives of outcomes, as `differences_from`."""
+    return differences_from(produced, read_contents(expected))
+
+
+def read_contents(folder: Path) -> Contents:
+    """Return what is compared of an archive of outcomes.
+
+    Tallies, counters and alerts are left out if the archive has none, because archives of older
+    versions do not. Raises `ArchiveError` if the archive cannot be read.
+    """
+    if not folder.is_dir():
+        raise ArchiveError(f"{folder}: no such folder; name one that a replay has written")
+    later = [topic for topic in (TALLIES, COUNTERS, ALERTS) if topic_file(folder, topic)]
+    return {topic: _last_values(folder, topic) for topic in (INCIDENTS, DEAD_LETTERS, *later)}
+
+
+def differences_from(produced: Path, expected: Contents) -> list[str]:
     """Return one line of text for each difference between two archives of outcomes.
 
     Only the last line of each key is compared; for alerts, the last line of each spike. These are
     not differences: revision numbers, headers, the stamp of an incident's vehicle, and how often an
     incident was tallied. An incident with no sightings, set aside or not, equals an absent one, and
-    so does a withdrawn alert. Tallies, counters and alerts are compared only if the expected
-    archive has them, because archives of older versions do not. Raises `ArchiveError` if an archive
-    cannot be read.
+    so does a withdrawn alert. Topics that were not expected are not compared. Raises `ArchiveError`
+    if an archive cannot be read.
     """
     return [
         difference
-        for topic in (INCIDENTS, DEAD_LETTERS, *(t for t in (TALLIES, COUNTERS, ALERTS) if topic_file(expected, t)))
-        for difference in _differences(topic, _last_values(produced, topic), _last_values(expected, topic))
+        for topic, values in expected.items()
+        for difference in _differences(topic, _last_values(produced, topic), values)
     ]
 
 

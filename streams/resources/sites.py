@@ -37,7 +37,8 @@ def load_site(name_or_path: str) -> Site:
     try:
         raw = read_bytes(path, _BYTES_MAX)
     except FileError as error:
-        raise SiteError(f"{shortened(name_or_path)}: this site file cannot be read ({error}); {remedy}") from None
+        shown = shortened(name_or_path, 400)  # the name of the file is at the end of its path
+        raise SiteError(f"{shown}: this site file cannot be read ({error}); {remedy}") from None
     return read_site(raw, name_or_path)
 
 

@@ -15,7 +15,7 @@ entries from before its beginning are stamped at its beginning.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, Final
 
@@ -33,6 +33,15 @@ from streams.simulate.shots import RandomLocations, given_shots, shot_records, s
 from streams.simulate.thefts import Theft, listing_records, simulated_theft
 
 _MINUTE_MS: Final = 60_000
+_REPORT_EVERY: Final = 10_000
+"""Passages between two reports of progress."""
+
+Progress = Callable[[str, float], None]
+"""Takes what has been done, and the share of all, from 0 to 1."""
+
+
+def unreported(_: str, __: float) -> None:
+    """Report progress to nobody."""
 
 
 class SimulatedRecord(msgspec.Struct, frozen=True, gc=False):
@@ -55,15 +64,21 @@ class City(msgspec.Struct):
     truth: list[Drive]
 
 
-def simulate(site: Site, plan: CityPlan, shots: Sequence[Mapping[str, object]] | None = None) -> City:
+def simulate(
+    site: Site,
+    plan: CityPlan,
+    shots: Sequence[Mapping[str, object]] | None = None,
+    progress: Progress = unreported,
+) -> City:
     """Return the simulated city; the same site, plan and shots give the same bytes.
 
     ``shots``: alerts as JSON objects, such as real activations, used unchanged instead of simulated
     ones. Each has one or more revisions. Alerts whose first revision occurred outside the plan are
     omitted. No reviews are simulated for them.
 
-    Raises ValueError if neither the plan nor the site's time zone gives a home region, or if the
-    plan has more cars than there are invented plates.
+    ``progress`` is called now and then with what has been done. Raises ValueError if neither the
+    plan nor the site's time zone gives a home region, or if the plan has more cars than there are
+    invented plates.
     """
     alerts = simulated_shots(site, plan) if shots is None else given_shots(plan, shots)
     stolen, ordinary = cars(site, plan)
@@ -75,7 +90,7 @@ def simulate(site: Site, plan: CityPlan, shots: Sequence[Mapping[str, object]] |
     records = [SimulatedRecord(SHOTS, *record) for record in shot_records(plan, alerts)]
     records += _hit_records(plan, thefts)
     records = [record for record in records if record.stamp_ms < plan.end_ms]
-    records += _read_records(plan, passages, truth)
+    records += _read_records(plan, passages, truth, progress)
     records.sort(key=attrgetter("stamp_ms"))
     _mark_linkable(truth, records, thefts)
     return City(records, truth)
@@ -104,12 +119,16 @@ def _ordinary_traffic(site: Site, plan: CityPlan, ordinary: Sequence[Car], roads
     return [Passage(at_ms, car, ramp, -1) for at_ms, car, ramp in zip(times_ms, passing, ramps, strict=True)]
 
 
-def _read_records(plan: CityPlan, passages: list[Passage], truth: Sequence[Drive]) -> list[SimulatedRecord]:
+def _read_records(
+    plan: CityPlan, passages: list[Passage], truth: Sequence[Drive], progress: Progress
+) -> list[SimulatedRecord]:
     """Return the read records of the passages, and add the read ids of each drive to the truth."""
     cameras = Cameras(plan)
     records: list[SimulatedRecord] = []
     # Number reads in order of time, so that an id does not reveal whether the car is stolen.
     for number, passage in enumerate(sorted(passages, key=itemgetter(0))):
+        if number % _REPORT_EVERY == 0:
+            progress(f"simulated {number:,} of {len(passages):,} passages", number / len(passages))
         read_id = f"R{number:015d}"
         for stamp_ms, key, value in cameras.records(read_id, passage):
             if passage.at_ms < plan.begin_ms or stamp_ms >= plan.end_ms:

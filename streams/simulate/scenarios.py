@@ -15,11 +15,13 @@ import msgspec
 
 from streams.core.counters.rules import CounterRules
 from streams.core.errors import RampwatchError
+from streams.core.rules import JoinRules
 from streams.core.site import Site
 from streams.core.topics import SHOTS
 from streams.importers.kansas_city import load_activations
 from streams.resources.paths import resource_path
-from streams.simulate.city import City, SimulatedRecord, simulate
+from streams.resources.site_check import check_shots
+from streams.simulate.city import City, Progress, SimulatedRecord, simulate, unreported
 from streams.simulate.history import history
 from streams.simulate.plan import CityPlan
 
@@ -75,17 +77,19 @@ def evening(site: Site, seed: int) -> Scenario:
     return Scenario(site, city, about, history(site, city.records, seed) if site.name == _SITE_WITH_HISTORY else [])
 
 
-def days(site: Site, seed: int, number: int, begin: datetime) -> Scenario:
+def days(site: Site, seed: int, number: int, begin: datetime, progress: Progress = unreported) -> Scenario:
     """Return ``number`` simulated days with ordinary event rates, starting at a local midnight."""
     plan = CityPlan(begin_ms=round(begin.timestamp() * 1000), duration_ms=number * _DAY_MS, seed=seed)
     return Scenario(
         site,
-        simulate(site, plan),
+        simulate(site, plan, None, progress),
         f"{number} simulated day{'s' * (number != 1)} in {site.title or site.name} (seed {seed})",
     )
 
 
-def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -> Scenario:
+def around_shots(
+    site: Site, file: Path, seed: int, number: int | None = None, progress: Progress = unreported
+) -> Scenario:
     """Return the real activations of a file with simulated cars around them.
 
     ``number`` limits them to that many days. Raises `RampwatchError` if the file is not a list of
@@ -94,6 +98,8 @@ def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -
     activations = load_activations(file)
     if not activations.alerts:
         raise RampwatchError(f"{file}: none of its {activations.rows} rows is a valid activation; choose another file")
+    places = [(float(str(alert["lat"])), float(str(alert["lon"]))) for alert in activations.alerts]
+    check_shots(str(file), places, site, JoinRules().max_distance_m)
     times = [_at_ms(alert) for alert in activations.alerts]
     begin = _midnight(times[0], site)
     end_ms = max(times) + _HOUR_MS
@@ -109,12 +115,14 @@ def around_shots(site: Site, file: Path, seed: int, number: int | None = None) -
         background_reads_per_minute=min(10.0, _MAX_BACKGROUND_READS * 60_000 / (end_ms - begin_ms)),
     )
     shots = [alert for alert, at_ms in zip(activations.alerts, times, strict=True) if at_ms < end_ms]
+    reasons = ", ".join(f"{count:,} {field}" for field, count in sorted(activations.rejected.items()))
     row_counts = f"{activations.rows} rows: {activations.imported} imported, {len(activations.invalid_rows)} rejected"
+    row_counts += f": {reasons}" if reasons else ""
     about = (
         f"{len(shots)} real gunshots from {file.name} ({row_counts}); "
         f"cars, plates and reads are simulated (seed {seed})"
     )
-    return Scenario(site, simulate(site, plan, shots), about)
+    return Scenario(site, simulate(site, plan, shots, progress), about)
 
 
 def default_scenario(site: Site, seed: int, shots: Path | None) -> Scenario:
@@ -146,9 +154,11 @@ def counter_rules_for(scenario: Scenario, rules: CounterRules) -> CounterRules:
     """Return rules that compare no counter with a period outside the scenario."""
     zone = ZoneInfo(scenario.site.time_zone)
     first = datetime.fromtimestamp(scenario.city.records[0].stamp_ms / 1000, zone).date()
+    # the invented history covers all of last year, although New Year's Day may have had no shot
+    last_year = first.replace(year=first.year - 1, month=1, day=1)
     return msgspec.structs.replace(
         rules,
-        shots_since=rules.shots_since or (None if scenario.history else first),
+        shots_since=rules.shots_since or (last_year if scenario.history else first),
         stolen_vehicle_hits_since=rules.stolen_vehicle_hits_since or first,
         linked_incidents_since=rules.linked_incidents_since or first,
     )

@@ -43,8 +43,8 @@ from streams.worker.spike_counters import CounterService
 _IDLE_S: Final = 0.05
 """How long to wait when no partition may be read yet."""
 _RETRY_S: Final = 1.0
-_HITS_AT_ONCE: Final = 1_000
-"""Per piece of an import: enough to share a search, few enough for shots to pass between."""
+_HITS_AT_ONCE: Final = 250
+"""Per piece of an import: few enough for shots to pass between."""
 
 
 class BatchConsumer(CommittingConsumer):
@@ -273,8 +273,8 @@ class BatchConsumer(CommittingConsumer):
 
         Between pieces the lock is free: a shot waits for one piece, not for a whole import.
         """
+        await self._search_unlisted(batches)
         for piece in self._pieces(batches):
-            await self._search_unlisted(piece)
             async with self.partitions.lock:
                 if epoch != self._epoch:
                     return  # revoked meanwhile: reading begins where the next assignment says
@@ -295,8 +295,9 @@ class BatchConsumer(CommittingConsumer):
         if reads:
             yield reads
 
-    async def _search_unlisted(self, piece: Mapping[TP, Sequence[Any]]) -> None:
-        for tp, rows in piece.items():
+    async def _search_unlisted(self, batches: Mapping[TP, Sequence[Any]]) -> None:
+        """Prepare for all hits of the batches; reads of these batches come after them."""
+        for tp, rows in batches.items():
             if tp.topic == self.prefix + HITS:
                 await self.partitions.search_unlisted(Batch(self.prefix, tp.topic, tp.partition, rows))
 

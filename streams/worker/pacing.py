@@ -9,12 +9,12 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-_TURN_S_MAX: Final = 0.02
+_TURN_S_MAX: Final = 0.005
 """How long work goes on before the rest of the worker gets its turn."""
 
 
 async def paced(steps: Iterable[T], mark: Callable[[], None] = lambda: None) -> AsyncIterator[T]:
-    """Yield the steps; let the rest of the worker run between them, about every 20 ms.
+    """Yield the steps; let the rest of the worker run between them, about every 5 ms.
 
     ``steps`` must take milliseconds each. ``mark`` is called at each pause: work that goes on is
     progress.

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from streams.core.topics import COUNTED, DEAD_LETTERS, INCIDENTS, INPUTS
+from streams.core.topics import COUNTED, DEAD_LETTERS, FORWARDED_HEADER, INCIDENTS, INPUTS
 from streams.replay.archive import line_with, read_archive
 from streams.replay.compare import differences
 from streams.replay.run import replay
@@ -39,6 +39,8 @@ class Replayed(msgspec.Struct):
     outcomes: dict[str, Counter[Any]]
     differences: list[str]
     incidents: int
+    partitions: set[tuple[str, int]]
+    """The key and the partition of each incident."""
 
 
 def replayed(settings: Settings, folder: Path) -> Replayed:
@@ -55,14 +57,18 @@ def replayed(settings: Settings, folder: Path) -> Replayed:
         (folder / "out" / f"{topic}.jsonl").unlink()
     different = differences(folder / "through-kafka", folder / "out")
     lines = (folder / "out" / f"{INCIDENTS}.jsonl").read_bytes().splitlines()
-    return Replayed(dict(outcomes), different, len({msgspec.json.decode(line)["key"] for line in lines}))
+    partitions = {(line["key"], line["partition"]) for line in map(msgspec.json.decode, lines)}
+    return Replayed(dict(outcomes), different, len({key for key, _ in partitions}), partitions)
 
 
 def _input_line(prefix: str) -> Callable[[Any], bytes]:
     def line(row: Any) -> bytes:
         # on prefixed topics the first stamp header counts, elsewhere the broker's stamp
-        stamp_ms = int(headers_of(row)[STAMP_HEADER]) if prefix else row.timestamp
-        return line_with(row.value, partition=row.partition, offset=row.offset, timestamp_ms=stamp_ms)
+        headers = headers_of(row)
+        stamp_ms = int(headers[STAMP_HEADER]) if prefix else row.timestamp
+        forwarded = {name: text for name, text in headers.items() if name == FORWARDED_HEADER}
+        place = {"partition": row.partition, "offset": row.offset}
+        return line_with(row.value, **place, timestamp_ms=stamp_ms, headers=forwarded)
 
     return line
 

@@ -160,7 +160,7 @@ def test_a_replay_prints_the_table_of_the_readme(tmp_path: Path) -> None:
     same = run(again, tmp_path)
     assert same.returncode == 0, same.stdout
     assert "no differences" in same.stderr
-    named = {"linked-incidents.jsonl", "dead-letters.jsonl", "outcomes.json", "ears-c2.jsonl"}
+    named = {"linked-incidents.jsonl", "dead-letters.jsonl", "outcomes.json", "ears-c2.jsonl", "manifest.json"}
     named |= {"tallies.jsonl", "spike-counters.jsonl", "spike-alerts.jsonl"}
     assert {file.name for file in (tmp_path / "out/answers").iterdir()} == named
     assert all(f"`{name}`" in README for name in named)

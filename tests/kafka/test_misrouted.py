@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from msgspec import structs
 
 from streams.core.plates import plate_key
-from streams.core.topics import HITS, READS, SHOTS
+from streams.core.topics import HITS, INCIDENTS, READS, SHOTS
 from streams.core.windows import NEVER
 from streams.kafka.partitioner import partition_of
 from streams.replay.player import Playable
@@ -26,6 +26,11 @@ from tests.drivers.workers import await_handled, worker
 from tests.worlds.pairs import EVENING_MS, HOUR_MS, pair, pair_id
 
 PLATE = "SIM 505"
+
+
+def published(settings: Settings) -> set[tuple[str, int]]:
+    """The key and the partition of each incident."""
+    return {(row.key.decode(), row.partition) for row in read_topic(settings, INCIDENTS)}
 
 
 def publish_at(settings: Settings, records: Iterable[Playable], number: int, **headers: str) -> None:
@@ -56,7 +61,10 @@ def test_misrouted_records_are_forwarded_once_and_joined_on_the_right_partition(
         assert list(last_incidents(settings)) == [pair_id("misrouted", PLATE)]
         outcomes = running.outcomes()
         copies = [row for topic in (HITS, READS) for row in read_topic(settings, topic) if row.partition == home]
-        assert replayed(settings, tmp_path).differences == []
+        again = replayed(settings, tmp_path)
+        assert again.differences == []
+        assert again.partitions == published(settings)
+    assert again.outcomes == outcomes
     assert outcomes[READS] == outcomes[HITS] == Counter(forwarded=1, used=1)
     assert [headers_of(row)["rampwatch-forwarded"] for row in copies] == [f"{(home + 1) % 12}:0"] * 2
 
@@ -71,6 +79,9 @@ def test_a_record_forwarded_before_is_joined_where_it_is(broker: Broker, prefix:
         await_handled(settings, running)
         outcomes = running.outcomes()
         assert list(last_incidents(settings)) == [pair_id("misrouted", PLATE)]
+        again = replayed(settings, tmp_path)
+        assert again.differences == []
+        assert again.partitions == published(settings) == {(pair_id("misrouted", PLATE), elsewhere)}
     assert outcomes[READS] == outcomes[HITS] == Counter(used=1)
 
 

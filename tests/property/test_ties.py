@@ -75,7 +75,7 @@ def joined(shots: list[ShotAlert]) -> ShotAlert:
 
 def located(shots: list[ShotAlert]) -> list[LocatedShot]:
     with TemporaryDirectory() as folder:
-        write_archive(Path(folder), [(SHOTS, AT_MS, "S", json.encode(shot)) for shot in shots], {})
+        write_archive(Path(folder), [(SHOTS, AT_MS, "S", json.encode(shot)) for shot in shots], {}, SITE)
         return read_tallies(Path(folder), SITE, JoinRules(), 12).shots
 
 
@@ -88,6 +88,6 @@ def test_a_scan_of_more_places_than_centres_does_not_depend_on_the_order_of_the_
         for _ in range(900)
     ]
     plan = ScanPlan(days=101, permutations=19, cluster_days=14)
-    found = clusters(shots, SITE, AT_MS + 1, plan, lambda _: None)
+    found = clusters(shots, SITE, AT_MS + 1, plan, lambda *_: None)
     assert found
-    assert clusters(rng.sample(shots, len(shots)), SITE, AT_MS + 1, plan, lambda _: None) == found
+    assert clusters(rng.sample(shots, len(shots)), SITE, AT_MS + 1, plan, lambda *_: None) == found

@@ -20,7 +20,8 @@ from streams.core.plates import plate_key
 from streams.core.rules import JoinRules
 from streams.core.site import read_site
 from streams.kafka.partitioner import partition_of
-from streams.replay.archive import ArchiveError, read_archive
+from streams.replay.archive import read_archive
+from streams.replay.errors import ArchiveError
 from streams.replay.run import replay
 from tests.lanes import LANE
 from tests.oracle.compare import differences, outcome_differences

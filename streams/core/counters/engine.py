@@ -12,6 +12,7 @@ again, once, when changes are next requested.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Final
 
 import numpy as np
@@ -79,6 +80,10 @@ class CounterEngine:
         self._dirty: set[_Key] = set(self._zone_counts)
         """Counters that may differ from the published ones."""
         self._alarms_dirty: set[Kind] = set(KINDS)
+        self._since: dict[Kind, int | None] = {kind: self._first_counted_day(kind) for kind in KINDS}
+        """The local day from which each kind is counted."""
+        self._since_dirty: set[Kind] = set()
+        """Kinds whose tallies have changed since that day was determined."""
 
     @property
     def as_of_ms(self) -> int:
@@ -145,6 +150,7 @@ class CounterEngine:
         day = self._days.day_of(tally.at_ms)
         if day is None:
             return
+        self._since_dirty.add(tally.kind)
         tallies = self._tallies_by_day[tally.kind]
         tallies[day] = tallies.get(day, 0) + sign
         if not tallies[day]:
@@ -165,8 +171,15 @@ class CounterEngine:
 
     # ------------------------------------------------------------------ output
 
+    def counted_since(self, kind: Kind) -> date | None:
+        """Return the local date from which a kind is counted; None if it has no data."""
+        self._update_since()
+        since = self._since[kind]
+        return None if since is None else date.fromordinal(since)
+
     def counters(self) -> list[SpikeCounter]:
         """Return all counters: by kind, then in the site's order, the city last."""
+        self._update_since()
         self._update_alarms()
         return [self._counter(kind, zone) for kind, zone in self._zone_counts]
 
@@ -184,6 +197,7 @@ class CounterEngine:
         Counters differ by their counts, periods and alarms. That today has grown longer is no
         difference. With ``include_unchanged``, all counters are returned.
         """
+        self._update_since()
         self._update_alarms()
         alerts = [alert for kind in KINDS for alert in self._alerts[kind].changes()]
         keys = [key for key in self._zone_counts if include_unchanged or key in self._dirty]
@@ -215,6 +229,20 @@ class CounterEngine:
         if counted_since is not None:
             since = max(since, counted_since.toordinal())
         return {day: count for day, count in self._tallies_by_day[kind].items() if since <= day < end}
+
+    # ------------------------------------------------------------------ begin of the data
+
+    def _update_since(self) -> None:
+        for kind in self._since_dirty:
+            since = self._first_counted_day(kind)
+            if since != self._since[kind]:
+                self._since[kind] = since
+                self._dirty.update(key for key in self._zone_counts if key[0] == kind)
+        self._since_dirty.clear()
+
+    def _first_counted_day(self, kind: Kind) -> int | None:
+        setting = self._rules.counted_since(kind)
+        return data_begin(self._tallies_by_day[kind]) if setting is None else setting.toordinal()
 
     # ------------------------------------------------------------------ alarms
 
@@ -275,8 +303,8 @@ class CounterEngine:
         begin_ms, end_ms = self._days.begin_ms(today), self._days.begin_ms(today + 1)
         exposure = len(now) - 1 + (self._as_of_ms - begin_ms) / (end_ms - begin_ms)
         count, base = counts.count(now), counts.count(then)
-        since = self._rules.counted_since(kind)
-        comparable = since is None or then.first >= since.toordinal()
+        since = self._since[kind]
+        comparable = since is not None and then.first >= since
         comparison = compare(count, base, exposure, float(len(then))) if comparable else None
         return Period(
             from_ms=self._days.begin_ms(now.first),

@@ -9,7 +9,10 @@ from msgspec import Meta, Struct
 
 from streams.core.counters.events import Kind
 
-_SINCE = "local date from which they are counted, such as 2026-06-05; comparisons with earlier days are null"
+_SINCE = (
+    "local date from which they are counted, such as 2026-06-05; comparisons with earlier days are null; unset: from "
+    "the first day of their data"
+)
 
 
 class CounterRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +44,6 @@ class CounterRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 28
 
     def counted_since(self, kind: Kind) -> date | None:
-        """Return the local date from which a kind is counted; None: always."""
+        """Return the local date from which a kind is counted; None: since its data begin."""
         since: date | None = getattr(self, f"{kind}_since")
         return since

@@ -33,7 +33,7 @@ from tests.drivers.command import rampwatch
 from tests.paths import SHARED
 
 ACTIVATIONS = SHARED / "data" / "kansas-city" / "activations.csv"
-KANSAS_CITY = load_site("kansas-city")
+HARTFORD, KANSAS_CITY = load_site("hartford"), load_site("kansas-city")
 DAY = 86_400_000
 NOON = 1_780_675_200_000  # 2026-06-05 12:00 in New York
 
@@ -100,7 +100,7 @@ def test_five_years_of_real_activations_replay_in_seconds_and_raise_the_expected
         ("shot-spotter-alerts", place["occurred_at_ms"], place["alert_id"], json.dumps(place).encode())
         for place in real_alerts()
     ]
-    write_archive(tmp_path / "archive", rows, {})
+    write_archive(tmp_path / "archive", rows, {}, KANSAS_CITY)
     began_s = time.monotonic()
     ended = rampwatch("replay", str(tmp_path / "archive"), "--site", "kansas-city", "--out", str(tmp_path / "out"))
     took_s = time.monotonic() - began_s
@@ -175,12 +175,12 @@ def test_an_isolated_entry_before_the_five_years_changes_no_alarm(kansas_city):
 # --- where tallies come from
 
 
-def archive_of(folder: Path, shots: list[tuple[int, float, float]]) -> Path:
+def archive_of(folder: Path, shots: list[tuple[int, float, float]], site: Site = SITE) -> Path:
     rows = []
     for n, (at_ms, lat, lon) in enumerate(shots):
         value = {"alert_id": f"S{n}", "kind": "single_gunshot", "occurred_at_ms": at_ms, "lat": lat, "lon": lon}
         rows.append(("shot-spotter-alerts", at_ms, f"S{n}", json.dumps(value).encode()))
-    write_archive(folder, rows, {})
+    write_archive(folder, rows, {}, site)
     return folder
 
 
@@ -197,7 +197,7 @@ def test_inputs_and_the_outcomes_of_their_replay_give_the_same_counters(tmp_path
 
 
 def test_the_outcomes_of_a_replay_are_reported_as_of_the_time_of_its_counters(tmp_path):
-    archive = archive_of(tmp_path / "archive", [(NOON - n * DAY, 41.75, -72.68) for n in range(90)])
+    archive = archive_of(tmp_path / "archive", [(NOON - n * DAY, 41.75, -72.68) for n in range(90)], HARTFORD)
     for options in ((), ("--counters-as-of", "2026-05-20"), ("--counters-as-of", "2026-06-20")):
         assert rampwatch("replay", str(archive), "--out", str(tmp_path / "out"), *options).returncode == 0
         replayed = [line["value"] for line in lines(tmp_path / "out" / "spike-counters.jsonl")]
@@ -272,7 +272,7 @@ def test_an_active_alarm_is_shown_in_the_row_of_its_zone_with_its_reason():
 
 
 def test_a_row_shows_reviews_and_last_year_if_it_was_counted():
-    engine = CounterEngine(SITE, CounterRules())
+    engine = CounterEngine(SITE, CounterRules(shots_since=date(2025, 5, 1)))
     for n, status in enumerate(("unreviewed", "confirmed", "confirmed", "dismissed")):
         engine.apply(Tally("shots", f"now-{n}", 0, "west", NOON - n * DAY, status, status != "dismissed"))
         engine.apply(Tally("shots", f"then-{n}", 0, "west", NOON - (365 + n) * DAY, "confirmed", True))
@@ -368,13 +368,19 @@ def test_ears_c2_lists_the_days_of_its_alarms():
 
 
 def test_the_command_prints_tables_or_json_and_writes_a_chart(tmp_path):
-    archive = archive_of(tmp_path / "archive", [(NOON - n * DAY, 41.763, -72.68) for n in range(90)])
+    archive = archive_of(tmp_path / "archive", [(NOON - n * DAY, 41.763, -72.68) for n in range(90)], HARTFORD)
     shown = rampwatch("counters", str(archive), "--picture", str(tmp_path / "p.svg"))
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.startswith("as of Fri 2026-06-05 12:00:00\nShots")
+    since = "Shots: counted since 2026-03-08, no comparison with earlier days"
+    assert shown.stdout.startswith(f"as of Fri 2026-06-05 12:00:00\n{since}\nShots  ")
     assert (tmp_path / "p.svg").read_text().startswith("<svg ")
     as_json = json.loads(rampwatch("counters", str(archive), "--json", "--as-of", "2026-06-04").stdout)
-    assert as_json.keys() == {"as_of_ms", "counters", "alerts", "ears_c2"}
+    assert as_json.keys() == {"as_of_ms", "counted_since", "rejected", "counters", "alerts", "ears_c2"}
+    assert as_json["counted_since"] == {
+        "shots": "2026-03-08",
+        "stolen_vehicle_hits": None,
+        "linked_incidents": None,
+    }
     city = next(c for c in as_json["counters"] if (c["kind"], c["zone_id"]) == ("shots", "city"))
     assert city["periods"]["last_28d_vs_prior_28d"]["count"] == 28
 

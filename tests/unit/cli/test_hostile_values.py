@@ -112,6 +112,7 @@ def accepted_in_file(name: str, hostile: str) -> bool:
         "metrics_host": {"a text for a number"},
         "republish": {"true"},
         "plain_records": {"true"},
+        "wait": {"true"},
         "join.placeholder_plates": {"a list"},
     }
     if hostile == "an empty text" and name.startswith(("sasl_", "ssl_")):
@@ -293,5 +294,5 @@ def test_a_full_disk_under_the_output_is_reported_in_one_sentence() -> None:
     with Path("/dev/full").open("wb") as full, started("check", "--json", stdout=full) as process:
         assert process.stderr is not None
         errors = process.stderr.read()
-    assert process.returncode == 2
-    assert_one_sentence(errors, "the output cannot be written (No space left on device)")
+    assert process.returncode == 1
+    assert_one_sentence(errors, "standard output cannot be written (No space left on device)")

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from streams.console.screen import activity, progress, text_console
+from streams.console.screen import activity, counted, part_of, progress, text_console
 from tests.paths import ROOT
 
 NAMES = ["[/bar]", "[bold]city[/bold]", ":car:", "host:-1", "[link=x]", "\\[x]"]
@@ -63,6 +63,29 @@ def test_without_a_terminal_progress_prints_nothing() -> None:
     with activity(console, "more work"):
         pass
     assert printed(console) == ""
+
+
+def test_a_step_of_the_work_moves_the_bar_within_its_part() -> None:
+    reported: list[tuple[str, float]] = []
+
+    def report(doing: str, share: float) -> None:
+        reported.append((doing, share))
+
+    read, joined = part_of(report, 0.0, 0.25), part_of(report, 0.25, 1.0)
+    for done in (0, 1_500, 3_000):
+        counted(read, "read", 3_000, "bytes")(done)
+    for done in (0, 2, 4):
+        counted(joined, "joined", 4, "records")(done)
+    counted(report, "joined", 0, "records")(0)
+    assert reported == [
+        ("read 0 of 3,000 bytes", 0.0),
+        ("read 1,500 of 3,000 bytes", 0.125),
+        ("read 3,000 of 3,000 bytes", 0.25),
+        ("joined 0 of 4 records", 0.25),
+        ("joined 2 of 4 records", 0.625),
+        ("joined 4 of 4 records", 1.0),
+        ("joined 0 of 0 records", 1.0),
+    ]
 
 
 SOURCES = sorted((ROOT / "streams").rglob("*.py"))

@@ -134,6 +134,27 @@ def test_an_unusable_row_is_invalid_with_a_reason(row: str, reason: str) -> None
     assert reason in invalid_reason(row)
 
 
+def test_invalid_rows_are_counted_by_what_is_wrong_with_them() -> None:
+    wrong = [
+        ROW.replace("Single Gunshot", "Fireworks"),
+        ROW.replace("816-1,", ","),
+        ROW.replace("21:05:09", "21:05"),
+        ROW.replace("7/4/2020", "2/30/2020"),
+        ROW.replace("39.062", "93.062"),
+        ROW.replace("39.062", "nan"),
+        ROW + ",x",
+    ]
+    assert read(ROW, ROW, *wrong).rejected == {
+        "repeated": 1,
+        "type": 1,
+        "id": 1,
+        "time": 2,
+        "place": 2,
+        "cells": 1,
+    }
+    assert read(ROW).rejected == {}
+
+
 def test_a_repeated_id_is_invalid_whatever_its_content() -> None:
     activations = read(ROW, ROW, ROW.replace("39.062", "39.063"))
     assert activations.imported == 1

@@ -18,7 +18,6 @@ from streams.core.plates import plate_key
 from streams.core.topics import ACTIONS, HITS, READS, SHOTS
 from streams.kafka.partitioner import partition_of
 from streams.replay.archive import (
-    ArchiveError,
     Line,
     _read_line,
     line_with,
@@ -27,6 +26,7 @@ from streams.replay.archive import (
     topic_file,
     value_of,
 )
+from streams.replay.errors import ArchiveError
 
 READ = {"read_id": "R", "plate": "T0-Y", "captured_at_ms": 50, "ramp_id": "r", "camera_id": "c", "confidence": 0.9}
 SHOT = {"alert_id": "S", "kind": "single_gunshot", "occurred_at_ms": 70, "lat": 41.7, "lon": -72.6}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from streams.replay.archive import ArchiveError
 from streams.replay.compare import differences
+from streams.replay.errors import ArchiveError
 from tests.paths import ROOT
 
 INCIDENT: dict[str, Any] = {

@@ -15,7 +15,7 @@ from streams.core.rules import JoinRules
 from streams.core.site import Ramp, Site
 from streams.core.topics import HITS, READS, SHOTS
 from streams.kafka.partitioner import partition_of
-from streams.replay.archive import ArchiveError
+from streams.replay.errors import ArchiveError
 from streams.replay.run import CounterOptions, new_pipeline, replay
 from streams.resources.calibration import load_calibration
 
@@ -203,3 +203,13 @@ def test_a_misrouted_record_is_applied_at_its_forwarded_copy_and_a_header_alone_
     assert outcomes[READS] == {"forwarded": 1, "used": 3}
     seen = {s["read_id"]: s["stamp_ms"] - AT_MS for s in incidents[-1]["value"]["sightings"]}
     assert seen == {"R": 5, "innocent": 2, "claims": 6}
+
+
+def test_an_incident_of_records_that_say_they_were_forwarded_is_where_they_are(tmp_path):
+    """A worker joins them where they are, and publishes their incidents there."""
+    elsewhere = (partition_of("51M801", 12) + 1) % 12
+    hit = Record(HITS, elsewhere, 0, AT_MS + 1, json.dumps(HIT).encode(), "3:7")
+    read = Record(READS, elsewhere, 0, AT_MS + 2, json.dumps(READ).encode(), "3:7")
+    incidents, dead, outcomes = replayed([ALL[0], hit, read], tmp_path)
+    assert [line["partition"] for line in incidents] == [elsewhere]
+    assert (dead, outcomes[READS], outcomes[HITS]) == ([], {"used": 1}, {"used": 1})

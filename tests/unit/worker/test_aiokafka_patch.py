@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import random
 import struct
@@ -331,15 +332,19 @@ def test_a_batch_whose_records_are_all_unreadable_takes_time_in_proportion_to_it
             assert len(rows) == count
         return best
 
-    assert took_s(40_000) < 8 * took_s(10_000)
+    gc.disable()  # its time depends on what other tests have left in memory
+    try:
+        assert took_s(40_000) < 8 * took_s(10_000)
+    finally:
+        gc.enable()
 
 
 def test_an_unreadable_row_is_a_record_that_no_producer_can_send() -> None:
     (row,), _ = unpacked(batch([b""] * 3, codec=GZIP, packed=b"?"))
-    record_ = core_record("", "topic", 3, row.offset, row.timestamp, row.value, row.headers)
+    record_ = core_record("", "topic", 3, row.offset, row.timestamp, row.key, row.value, row.headers)
     assert (record_.stands_for, record_.unreadable[:9]) == (3, "its batch")
     ((name, text),) = row.headers
-    sent = core_record("", "topic", 3, 0, 0, b"{}", [(str(name), text)])
+    sent = core_record("", "topic", 3, 0, 0, None, b"{}", [(str(name), text)])
     assert (sent.stands_for, sent.unreadable) == (1, "")
 
 

@@ -96,7 +96,9 @@ def test_a_signal_ends_a_process_in_which_no_thread_can_run_but_handlers_can() -
 def test_a_process_in_which_no_python_code_can_run_ends_with_or_without_a_signal() -> None:
     with program(LOCKED, lock_held_s=1) as process, program(LOCKED, lock_held_s=1) as other:
         other.send_signal(signal.SIGTERM)
-        assert ended(process)[0] == ended(other)[0] == -signal.SIGPROF
+        assert ended(process)[0] == -signal.SIGPROF
+        # on a busy machine the time after a signal is over before a second of CPU time is
+        assert ended(other)[0] in (-signal.SIGPROF, -signal.SIGALRM)
 
 
 def test_work_in_python_code_for_longer_than_the_lock_may_be_held_goes_on() -> None:

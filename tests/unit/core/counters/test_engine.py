@@ -41,6 +41,7 @@ def square(zone_id: str, west: float) -> Zone:
 
 
 SITE = Site("example", "America/New_York", {}, (square("west", 0.0), square("east", 1.0)), title="Example")
+PERIODS = Periods.__struct_fields__
 EVERY_KEY = {f"{kind}/{zone}" for kind in KINDS for zone in ("west", "east", "city")}
 
 
@@ -109,7 +110,7 @@ def test_a_dismissed_alert_is_removed_from_its_day_and_counted_by_status():
 
 
 def test_an_event_with_a_corrected_time_moves_to_the_right_day():
-    engine = engine_of(shot("a", "2026-06-05T12:00:00"), as_of=NOON)
+    engine = engine_of(shot("a", "2026-06-05T12:00:00"), shot("first", "2026-04-01T12:00:00"), as_of=NOON)
     engine.apply(shot("a", "2026-05-01T12:00:00", revision=1))
     period = of(engine, "shots/west").periods.last_28d_vs_prior_28d
     assert (period.count, period.comparison_count) == (0, 1)
@@ -163,7 +164,8 @@ def many(prefix: str, count: int, when: str) -> list[Tally]:
 
 def test_the_articles_figures_are_reproduced_at_the_end_of_a_day():
     tallies = [*many("then", 117, "2025-03-01T12:00:00"), *many("now", 180, "2026-03-01T12:00:00")]
-    period = of(engine_of(*tallies, as_of="2026-06-06T04:00:00"), "shots/city").periods.ytd_vs_last_year
+    rules = CounterRules(shots_since=date(2025, 1, 1))
+    period = of(engine_of(*tallies, as_of="2026-06-06T04:00:00", rules=rules), "shots/city").periods.ytd_vs_last_year
     assert (period.count, period.comparison_count, period.difference) == (180, 117, 63)
     assert f"{period.percent:.0f}" == "54"
     ratios = (period.rate_ratio, period.rate_ratio_low, period.rate_ratio_high)
@@ -181,10 +183,12 @@ def test_today_contributes_its_elapsed_fraction_even_on_days_of_23_and_25_hours(
 
 
 def test_a_comparison_count_of_zero_gives_no_percentage_and_no_ratio():
-    period = of(engine_of(*many("now", 5, "2026-06-05T12:00:00"), as_of=NOON), "shots/west").periods.ytd_vs_last_year
+    since = CounterRules(shots_since=date(2025, 1, 1))
+    engine = engine_of(*many("now", 5, "2026-06-05T12:00:00"), as_of=NOON, rules=since)
+    period = of(engine, "shots/west").periods.ytd_vs_last_year
     assert (period.difference, period.percent, period.rate_ratio) == (5, None, None)
     assert period.p_value == pytest.approx((1 / 2) ** 5 / 2, rel=0.02)
-    empty = of(engine_of(as_of=NOON), "shots/west").periods.ytd_vs_last_year
+    empty = of(engine_of(as_of=NOON, rules=since), "shots/west").periods.ytd_vs_last_year
     assert (empty.count, empty.comparison_count, empty.p_value) == (0, 0, None)
 
 
@@ -199,6 +203,36 @@ def test_a_period_before_counting_began_is_not_compared():
         compared = (period.comparison_count, period.difference, period.percent, period.rate_ratio, period.p_value)
         assert compared == (None,) * 5
         assert period.count == 5
+
+
+def test_without_the_setting_a_kind_is_counted_from_the_first_day_of_its_data():
+    """Data that begin yesterday are compared with nothing, and never reported as so many new."""
+    yesterday = engine_of(*many("now", 64, "2026-06-04T12:00:00"), as_of=NOON)
+    assert yesterday.counted_since("shots") == date(2026, 6, 4)
+    assert yesterday.counted_since("linked_incidents") is None
+    for name in PERIODS:
+        period = getattr(of(yesterday, "shots/west").periods, name)
+        assert (period.count, period.comparison_count, period.difference, period.percent) == (64, None, None, None)
+        assert (period.rate_ratio, period.p_value) == (None, None)
+    # the 28 days before the last 28 begin on 2026-04-11
+    for first, compared in (("2026-04-12T16:00:00", None), ("2026-04-11T16:00:00", 1), ("2026-04-01T16:00:00", 0)):
+        engine = engine_of(*many("now", 5, "2026-06-04T12:00:00"), shot("first", first), as_of=NOON)
+        for zone in ("west", "city"):
+            assert of(engine, f"shots/{zone}").periods.last_28d_vs_prior_28d.comparison_count == compared
+
+
+def test_a_mistyped_year_does_not_begin_the_data():
+    engine = engine_of(*many("now", 101, "2026-06-04T12:00:00"), shot("typo", "2006-06-04T12:00:00"), as_of=NOON)
+    assert engine.counted_since("shots") == date(2026, 6, 4)
+
+
+def test_an_earlier_event_that_arrives_late_makes_counters_comparable_and_publishes_them():
+    engine = engine_of(*many("now", 5, "2026-06-04T12:00:00"), as_of=NOON)
+    assert len(engine.changes().counters) == len(EVERY_KEY)
+    assert engine.changes().counters == []
+    engine.apply(shot("first", "2026-04-01T16:00:00", "east"))
+    changed = {counter_key(c): c.periods.last_28d_vs_prior_28d.comparison_count for c in engine.changes().counters}
+    assert changed == {"shots/west": 0, "shots/east": 0, "shots/city": 0}
 
 
 # --- tallies
