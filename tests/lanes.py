@@ -48,6 +48,8 @@ class Lane:
     """Idle gaps with one worker and as many with two, between rebalances."""
     idle_gap_s: float
     """How long each lasts."""
+    quiet_rebalances: int
+    """How often a worker joins and leaves while records come one by one."""
     idle_s: float
     """How long an idle worker's memory is watched."""
     broker_hangs_s: float
@@ -86,6 +88,7 @@ QUICK = Lane(
     broker_pauses_s=(40,),
     idle_gaps=2,
     idle_gap_s=2.0,
+    quiet_rebalances=4,
     idle_s=4.0,
     broker_hangs_s=7.0,
     rebuild_kills=2,
@@ -114,6 +117,7 @@ SOAK = Lane(
     broker_pauses_s=(35, 40, 40, 60, 90, 40, 90, 36),
     idle_gaps=20,
     idle_gap_s=60.0,
+    quiet_rebalances=100,
     idle_s=1_800.0,
     broker_hangs_s=40.0,
     rebuild_kills=10,

@@ -336,6 +336,37 @@ def test_no_event_is_skipped_and_each_partition_stays_in_order_even_if_retention
         assert len(numbers_in_order(settings)) == 2_400 - 5 * PARTITIONS
 
 
+def test_no_event_is_skipped_when_quiet_topics_are_rebalanced(kafka: LocalBroker, prefix: str, tmp_path: Path) -> None:
+    """Events skipped (faust 216, 221): records that come while a worker waits for the group.
+
+    Records come one by one, so that a fetch often waits when a rebalance begins and ends in the
+    next generation, for partitions that the worker keeps.
+    """
+    stop, sent = threading.Event(), list[int]()
+
+    def trickle() -> None:
+        while not stop.wait(0.02):
+            publish(settings, numbered(range(len(sent), len(sent) + 4)))
+            sent.extend(range(len(sent), len(sent) + 4))
+
+    with (
+        topics_of(kafka.address, prefix, partitions=PARTITIONS) as settings,
+        worker(settings, tmp_path, name="one") as one,
+    ):
+        trickling = threading.Thread(target=trickle, daemon=True)
+        trickling.start()
+        for n in range(LANE.quiet_rebalances):
+            with worker(settings, tmp_path, name=f"other {n}") as other:
+                eventually([one, other], lambda: members_of(settings) == 2, "the other did not join")
+                other.stop()
+            eventually([one], lambda: members_of(settings) == 1, "the other did not leave")
+        stop.set()
+        trickling.join()
+        await_handled(settings, one)
+        numbers = {int(row.value.split()[1]) for row in read_topic(settings, DEAD_LETTERS)}
+        assert sorted(set(sent) - numbers) == []
+
+
 def numbered(numbers: range) -> list[Playable]:
     """Reads that are no JSON, with their numbers, in all partitions."""
     return [Playable(READS, EVENING_MS + n, f"k{n}", b"number %d" % n) for n in numbers]
