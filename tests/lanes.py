@@ -1,7 +1,7 @@
 """The two lanes of the tests: the same code with different numbers. All the numbers are here.
 
 ``make test`` uses `QUICK`, which must hold for every change and ends within minutes. ``make soak``
-sets SOAK=1 and uses `SOAK`, which takes about an hour. tests/README.md explains both.
+sets SOAK=1 and uses `SOAK`, which takes hours. tests/README.md explains both.
 """
 
 from __future__ import annotations
