@@ -1,7 +1,7 @@
 """The two lanes of the tests: the same code with different numbers. All the numbers are here.
 
 ``make test`` uses `QUICK`, which must hold for every change and ends within minutes. ``make soak``
-sets SOAK=1 and uses `SOAK`, which takes about an hour. tests/README.md explains both.
+sets SOAK=1 and uses `SOAK`, which takes hours. tests/README.md explains both.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class Lane:
     """Hypothesis examples of each law of admission and of batches."""
     fuzzed_records: int
     """Mutated records through the intake."""
+    hostile_records: int
+    """Mutated records through a worker."""
     ring_examples: int
     """Hypothesis examples of histories of the reads of unlisted plates."""
     ring_reads: int
@@ -42,8 +44,22 @@ class Lane:
     """Shuffled histories in the measurement of false alarms."""
     broker_pauses_s: tuple[float, ...]
     """How long a broker is paused while workers are at work, in seconds."""
+    idle_gaps: int
+    """Idle gaps with one worker and as many with two, between rebalances."""
+    idle_gap_s: float
+    """How long each lasts."""
+    quiet_rebalances: int
+    """How often a worker joins and leaves while records come one by one."""
+    idle_s: float
+    """How long an idle worker's memory is watched."""
+    broker_hangs_s: float
+    """How long the broker hangs while two workers wait for it."""
+    rebuild_kills: int
+    """How often the worker that rebuilds is killed."""
     chaos_faults: int
-    """Faults in a chaos run."""
+    """Faults in a chaos run that is measured in faults."""
+    chaos_minutes: float
+    """Length of the chaos run with everything; 0: it is not run."""
     kept_reads: int
     """Reads that a partition keeps while the stolen list is imported in bulk."""
     imported_hits: int
@@ -61,6 +77,7 @@ QUICK = Lane(
     convergence_examples=80,
     admission_examples=400,
     fuzzed_records=10_000,
+    hostile_records=3_000,
     ring_examples=40,
     ring_reads=200_000,
     counter_examples=60,
@@ -69,7 +86,14 @@ QUICK = Lane(
     thefts=60,
     shuffles=20,
     broker_pauses_s=(40,),
+    idle_gaps=1,
+    idle_gap_s=2.0,
+    quiet_rebalances=2,
+    idle_s=4.0,
+    broker_hangs_s=7.0,
+    rebuild_kills=2,
     chaos_faults=5,
+    chaos_minutes=0,
     kept_reads=100_000,
     imported_hits=10_000,
     hot_reads=10_000,
@@ -82,6 +106,7 @@ SOAK = Lane(
     convergence_examples=5_000,
     admission_examples=50_000,
     fuzzed_records=1_000_000,
+    hostile_records=100_000,
     ring_examples=2_000,
     ring_reads=4_000_000,
     counter_examples=2_000,
@@ -90,7 +115,14 @@ SOAK = Lane(
     thefts=1_000,
     shuffles=200,
     broker_pauses_s=(35, 40, 40, 60, 90, 40, 90, 36),
+    idle_gaps=20,
+    idle_gap_s=60.0,
+    quiet_rebalances=100,
+    idle_s=1_800.0,
+    broker_hangs_s=40.0,
+    rebuild_kills=10,
     chaos_faults=50,
+    chaos_minutes=60,
     kept_reads=4_000_000,
     imported_hits=100_000,
     hot_reads=100_000,

@@ -1,4 +1,7 @@
-"""The command: ``.venv/bin/python -m tests.chaos --faults 50 --seed 1``."""
+"""The command: ``.venv/bin/python -m tests.chaos --faults 50 --seed 1``.
+
+An hour with everything: ``.venv/bin/python -m tests.chaos --minutes 60 --seed 7``.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from rich.console import Console
 from tests.chaos.report import Plan, Report, as_object, lines
 from tests.chaos.run import run
 
+FAULTS_MAX = 100_000
+
 app = App(
     name="chaos",
     help=(
@@ -28,7 +33,8 @@ app = App(
         "The faults and the load follow from the seed. The faults are printed before they happen; the same seed gives "
         "the same schedule, but never the same interleaving. Progress goes to standard error, the report to standard "
         "output. Exit code 0: nothing is lost or wrong, no revision goes backwards or comes from a fenced worker, and "
-        "every unusable record is a dead letter. Exit code 1: something is wrong; logs and topics are kept."
+        "every unusable record is a dead letter, and no worker grows. Exit code 1: something is wrong; logs and topics "
+        "are kept."
     ),
 )
 
@@ -36,7 +42,19 @@ app = App(
 @app.default
 def main(
     *,
-    faults: Annotated[int, Parameter(help="number of faults", validator=Number(gte=0))] = 50,
+    faults: Annotated[
+        int | None, Parameter(help="number of faults; by default 50, or as many as fit", validator=Number(gte=0))
+    ] = None,
+    minutes: Annotated[
+        float | None, Parameter(help="length of the load, with --everything", validator=Number(gt=0))
+    ] = None,
+    everything: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="also hostile records, bulk imports, hot plates, overloads, idle gaps, a broker that is away for long",
+        ),
+    ] = False,
     seed: Annotated[int, Parameter(help="seed of the schedule and the load")] = 1,
     workers: Annotated[int, Parameter(help="number of workers at the start", validator=Number(gte=2))] = 3,
     partitions: Annotated[int, Parameter(help="partitions of the joined topics", validator=Number(gte=1))] = 4,
@@ -52,10 +70,14 @@ def main(
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="print the report as one JSON object")] = False,
 ) -> None:
     """Run it and exit with 0 or 1."""
-    plan = Plan(faults, seed, workers, partitions, rate, minute_ms)
+    if faults is None:
+        faults = 50 if minutes is None else FAULTS_MAX
+    everything = everything or minutes is not None
+    plan = Plan(faults, seed, workers, partitions, rate, minute_ms, minutes, everything)
     screen = Console(stderr=True, highlight=False, soft_wrap=True)
     screen.print(
-        f"[bold]seed {seed}[/], {faults} faults, {workers} workers, {partitions} partitions, {rate:g} records/s"
+        f"[bold]seed {seed}[/], {len(plan.schedule)} faults, {plan.load_s:.0f} s, {workers} workers, "
+        f"{partitions} partitions, {rate:g} records/s"
     )
     for planned in plan.schedule:
         screen.print(f"  {planned}", markup=False)

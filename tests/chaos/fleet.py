@@ -37,6 +37,11 @@ class Member:
         """Whether it was killed or asked to exit, so that its exit is expected."""
         self._up = False
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal if it still runs."""
         if not self.process.ended.is_set():
@@ -101,6 +106,14 @@ class Fleet:
         """The workers that are up and neither paused nor about to exit."""
         running = [m for m in self._members if not (m.process.ended.is_set() or m.paused or m.may_exit)]
         return [member for member in running if member.is_up()]
+
+    def victims(self, kind: str) -> list[Member]:
+        """The workers that a fault may hit.
+
+        The oldest is only ever paused, so that what it uses can be followed over time.
+        """
+        awake = self.awake()
+        return [member for member in awake if kind == "pause" or member is not self._members[0]]
 
     async def until_up(self) -> None:
         """Wait until ``wanted`` workers are up; raises RuntimeError with the ends of their logs."""

@@ -23,7 +23,7 @@ from tests.chaos.intermediate import unfounded
 from tests.chaos.misrouted import line, without_misrouted
 from tests.chaos.rows import WORKER_HEADER, Row
 from tests.oracle.compare import differences
-from tests.oracle.join import Court, Verdict, judge
+from tests.oracle.join import Court, Verdict
 from tests.oracle.records import TOPICS, Value
 
 ALWAYS_COUNTED = ("repeats", "revisions left out", "revisions that change nothing", "dead letters repeated")
@@ -68,12 +68,15 @@ def judgement_on(log: Log, site: Value, join: Value, partitions: int) -> Judgeme
     inputs, judgement.lost, misrouted = without_misrouted(log.inputs, Court(site, join), partitions)
     inputs = {topic: sorted(inputs[topic], key=lambda row: row.stamp_ms) for topic in TOPICS}
     archive = {topic: [line(row) for row in rows] for topic, rows in inputs.items()}
-    verdict = judge(archive, site, join)
+    court = _court(archive, site, join)
+    court.check_limits()
+    court.link()
+    verdict = court.verdict
     by_incident: dict[str, list[tuple[Row, Value]]] = defaultdict(list)
     for row in sorted(log.revisions, key=lambda row: (row.partition, row.offset)):
         by_incident[(row.key or b"").decode()].append((row, json.loads(row.value or b"null")))
     _judge_last_revisions(judgement, verdict, by_incident)
-    _judge_every_revision(judgement, _court(archive, site, join), log.revisions)
+    _judge_every_revision(judgement, court, log.revisions)
     for name, revisions in by_incident.items():
         _judge_order(judgement, name, revisions)
     _judge_writers(judgement, log.revisions)

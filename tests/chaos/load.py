@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.oracle.join import incident_id
-from tests.oracle.records import ACTIONS, HITS, READS, SHOTS, Value, normalised, plate_key
+from tests.oracle.records import ACTIONS, HITS, LONGEST_PLATE, READS, SHOTS, Value, normalised, plate_key
 from tests.worlds.aftermath import with_aftermath
 from tests.worlds.ground import MINUTE_MS, Ground, settings
 from tests.worlds.small_world import ORIGIN_MS, PLATES, UNLISTED, World, world
@@ -29,8 +29,11 @@ BACKGROUND_SHARE = 0.3
 TOMBSTONE_SHARE = 0.003
 # The share of hits and reads published with another key, most of them on the wrong partition.
 MISROUTED_SHARE = 0.02
+MARK_CHARACTERS = 3
 LONGEST_MARKED_ID = 100
-LONGEST_MARKED_PLATE = 8
+LONGEST_ID = 128
+LONGEST_MARKED_PLATE = LONGEST_PLATE - MARK_CHARACTERS
+WORLDS_MAX = len(LETTERS) ** MARK_CHARACTERS
 # Numbers farther than this from a world's times are not times, but values meant to be invalid.
 TIME_SPAN_MS = 10**10
 
@@ -66,14 +69,15 @@ def load(seed: int, begin_ms: int, for_ms: int, rate_per_s: float, minute_ms: in
     number = 0
     while len(records) < count:
         first_shot_ms = rng.randrange(-20 * minute_ms, for_ms)
-        moved = _MovedWorld(_random_world(rng), number, begin_ms, first_shot_ms, minute_ms)
+        moved = MovedWorld(random_world(rng), number, begin_ms, first_shot_ms, minute_ms)
         # records due after the end of the run are left out
         records += [record for record in moved.records(rng) if record.due_ms < for_ms]
         number += 1
     return sorted(records, key=lambda record: record.due_ms)
 
 
-def _random_world(rng: random.Random) -> World:
+def random_world(rng: random.Random) -> World:
+    """A world whose records have stamps; some go on around and after the freeze of their shots."""
     while True:
         made = world(rng.randrange(10**9), ground(), join_settings(MINUTE_MS))
         if all("timestamp_ms" in line for lines in made.archive.values() for line in lines):
@@ -88,14 +92,15 @@ def _background(rng: random.Random, begin_ms: int, for_ms: int, count: int) -> I
         yield LoadRecord(due_ms, READS, plate_key(plate), raw if rng.random() > TOMBSTONE_SHARE else None)
 
 
-class _MovedWorld:
+class MovedWorld:
     """A world under its own mark, moved in time so that its first shot has a given stamp."""
 
     def __init__(self, made: World, number: int, begin_ms: int, first_shot_ms: int, minute_ms: int) -> None:
         self.made = made
-        self.mark = LETTERS[number // len(LETTERS) % len(LETTERS)] + LETTERS[number % len(LETTERS)]
-        if number >= len(LETTERS) ** 2:
-            raise ValueError(f"a run can hold {len(LETTERS) ** 2} worlds; choose fewer faults or a lower rate")
+        if number >= WORLDS_MAX:
+            raise ValueError(f"a run can hold {WORLDS_MAX} worlds; choose fewer faults or a lower rate")
+        places = (number // len(LETTERS) ** place for place in reversed(range(MARK_CHARACTERS)))
+        self.mark = "".join(LETTERS[place % len(LETTERS)] for place in places)
         self.begin_ms, self.first_shot_ms = begin_ms, first_shot_ms
         self.minute_ms = minute_ms
         self.from_ms: int = min(line["timestamp_ms"] for line in made.archive[SHOTS])
@@ -134,14 +139,17 @@ class _MovedWorld:
         return self.plate(field) if name == "plate" and isinstance(field, str) else field
 
     def marked(self, name: str) -> str:
-        """An id with the mark before it, unless its length is meant to be at or over the limit."""
-        return f"{self.mark} {name}" if 0 < len(name) <= LONGEST_MARKED_ID else name
+        """An id with the mark before it, or in it if it is long; one meant to be invalid stays."""
+        if 0 < len(name) <= LONGEST_MARKED_ID:
+            return f"{self.mark} {name}"
+        return self.mark + name[MARK_CHARACTERS:] if 0 < len(name) <= LONGEST_ID else name
 
     def plate(self, plate: str) -> str:
-        """The plate with the mark before it, unless the plate is meant to be invalid."""
-        length, placeholders = len(normalised(plate)), self.made.join["placeholder_plates"]
-        usable = 0 < length <= LONGEST_MARKED_PLATE and normalised(plate) not in placeholders
-        return self.mark + plate if usable else plate
+        """The plate with the mark before it, or in it if it is long; an invalid one stays."""
+        text = normalised(plate)
+        if not 0 < len(text) <= LONGEST_PLATE or text in self.made.join["placeholder_plates"]:
+            return plate
+        return self.mark + (plate if len(text) <= LONGEST_MARKED_PLATE else text[MARK_CHARACTERS:])
 
     def key(self, topic: str, value: Any, rng: random.Random) -> str:
         """The record's key: as the contract has it, or for a few records another one."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import KafkaError
 from aiokafka.record.memory_records import MemoryRecords
 
 from streams.core.topics import DEAD_LETTERS, INCIDENTS, INPUTS
 from streams.local_broker.broker import LocalBroker
 from streams.settings import Settings
+from streams.worker.aiokafka_patch import tolerate_unreadable_records
 from tests.chaos.judge import Log
 from tests.chaos.rows import Row
 from tests.drivers.topics import partitions_of
@@ -78,11 +82,23 @@ def _partitions(settings: Settings, *topics: str) -> list[TopicPartition]:
 
 async def read_log(settings: Settings, broker: LocalBroker) -> Log:
     """Read the committed records of all topics from their beginnings to their present ends."""
-    rows = {name: await _rows(settings, name) for name in (*INPUTS, INCIDENTS, DEAD_LETTERS)}
+    with _tolerant_aiokafka():
+        rows = {name: await _rows(settings, name) for name in (*INPUTS, INCIDENTS, DEAD_LETTERS)}
     producers = _producers(broker.data / "topics", partitions_of(settings, INCIDENTS))
     revisions = [_row(settings, row, producers.get((row.partition, row.offset))) for row in rows[INCIDENTS]]
     inputs = {name: [_row(settings, row) for row in rows[name]] for name in INPUTS}
     return Log(inputs, revisions, [_row(settings, row) for row in rows[DEAD_LETTERS]])
+
+
+@contextmanager
+def _tolerant_aiokafka() -> Iterator[None]:
+    """Let this process read header names that are not UTF-8, as workers do."""
+    stock = fetcher.MemoryRecords, PartitionRecords._unpack_records
+    tolerate_unreadable_records()
+    try:
+        yield
+    finally:
+        fetcher.MemoryRecords, PartitionRecords._unpack_records = stock
 
 
 async def _rows(settings: Settings, topic: str) -> list[Any]:

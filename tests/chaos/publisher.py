@@ -17,6 +17,8 @@ from tests.chaos.load import LoadRecord
 
 RETRY_AFTER_S = 0.2
 REPORT_EVERY_S = 10.0
+# More than the topics take.
+REQUEST_BYTES_MAX = 2**21
 
 
 class Publisher:
@@ -35,7 +37,11 @@ class Publisher:
         """Publish each record when it is due after ``begin_s`` of the loop's clock."""
         while self._next < len(self._load):
             producer = AIOKafkaProducer(
-                bootstrap_servers=self._settings.broker, enable_idempotence=True, linger_ms=5, request_timeout_ms=60_000
+                bootstrap_servers=self._settings.broker,
+                enable_idempotence=True,
+                linger_ms=5,
+                request_timeout_ms=60_000,
+                max_request_size=REQUEST_BYTES_MAX,
             )
             try:
                 await producer.start()
@@ -58,10 +64,14 @@ class Publisher:
             topic = self._settings.prefix + record.topic
             acknowledgement = await producer.send(topic, record.value, record.key.encode())
             acknowledgement.add_done_callback(self._note)
-            pending = {one for one in (*pending, acknowledgement) if not one.done()}
+            pending.add(acknowledgement)
+            acknowledgement.add_done_callback(pending.discard)
             if loop.time() > report_at_s:
                 report_at_s += REPORT_EVERY_S
-                self._report(f"{len(self.acknowledged):,} of {len(self._load):,} records acknowledged")
+                left_s = begin_s + self._load[-1].due_ms / 1000 - loop.time()
+                self._report(
+                    f"{len(self.acknowledged):,} of {len(self._load):,} records acknowledged, {left_s:.0f} s left"
+                )
         await asyncio.gather(*pending, return_exceptions=True)
 
     def _note(self, acknowledgement: Any) -> None:

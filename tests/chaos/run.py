@@ -18,13 +18,15 @@ from streams.core.rules import JoinRules
 from streams.kafka import topics
 from streams.local_broker.broker import LocalBroker
 from streams.settings import Settings
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import Fleet, Member
 from tests.chaos.judge import judgement_on
 from tests.chaos.load import ground, join_settings, load
 from tests.chaos.log_reader import read_log, until_settled
 from tests.chaos.publisher import Publisher
+from tests.chaos.raw_publisher import RawPublisher
 from tests.chaos.report import Plan, Report
-from tests.chaos.schedule import SESSION_TIMEOUT_MS, Fault, load_duration_s
+from tests.chaos.sampler import Sampler
+from tests.chaos.schedule import SESSION_TIMEOUT_MS, Fault
 
 Progress = Callable[[str], None]
 
@@ -67,6 +69,8 @@ class _Run:
         self.begin_s = 0.0
         self.done: list[str] = []
         self.broker_lock = asyncio.Lock()
+        self.sampler = Sampler(self.fleet, plan.gaps)
+        self.raw = RawPublisher(settings, plan.gaps)
 
     def log(self, text: str) -> None:
         now_s = asyncio.get_running_loop().time() - self.begin_s if self.begin_s else 0.0
@@ -94,25 +98,32 @@ class _Run:
             broker_lost=len(publisher.acknowledged - present),
             unexpected_exits=self.fleet.unexpected_exits,
             slow_exits=self.fleet.slow_exits,
+            usages=list(self.sampler.usages.values()),
             counts={
                 **judgement.counts,
                 "workers": self.fleet.started,
                 "in doubt": publisher.in_doubt,
+                "header names that are not UTF-8": self.raw.published,
                 "longest time without a worker, s": round(self.fleet.longest_without_s),
             },
         )
 
     async def load_and_faults(self) -> Publisher:
-        planned = self.plan.schedule
+        planned, for_s = self.plan.schedule, self.plan.load_s
         self.begin_s = asyncio.get_running_loop().time()
-        for_ms = round(load_duration_s(planned) * 1000)
         begin_ms = round(time.time() * 1000)
-        records = load(self.plan.seed, begin_ms, for_ms, self.plan.rate_per_s, self.plan.minute_ms)
+        records = load(self.plan.seed, begin_ms, round(for_s * 1000), self.plan.rate_per_s, self.plan.minute_ms)
+        if self.plan.everything:
+            records = self.plan.trials.added_to(records, begin_ms)
         publisher = Publisher(self.settings, records, self.log)
+        sampling = asyncio.ensure_future(self.sampler.run(self.begin_s))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(publisher.publish(self.begin_s))
+            if self.plan.everything:
+                tasks.create_task(self.raw.run(self.begin_s, self.begin_s + for_s))
             for number, fault in enumerate(planned, 1):
                 tasks.create_task(self.on_schedule(number, fault))
+        sampling.cancel()
         return publisher
 
     # ------------------------------------------------------------------ faults
@@ -128,13 +139,17 @@ class _Run:
     def note(self, number: int, fault: Fault, victim: str) -> None:
         duration = f" for {fault.for_s:.1f} s" if fault.for_s else ""
         self.done.append(f"{fault.kind} {victim}{duration}")
-        self.log(f"fault {number} of {self.plan.faults}: {self.done[-1]}")
+        self.log(f"fault {number} of {len(self.plan.schedule)}: {self.done[-1]}")
 
     async def broker_fault(self, number: int, fault: Fault) -> None:
         self.note(number, fault, f"pid {self.broker.pid}")
         if fault.kind == "broker killed":
             await asyncio.to_thread(self.broker.kill)
             await asyncio.sleep(fault.for_s)
+            await asyncio.to_thread(self.broker.restart)
+            self.log("the broker is back")
+            return
+        if fault.kind == "broker restarted":
             await asyncio.to_thread(self.broker.restart)
             self.log("the broker is back")
             return
@@ -145,16 +160,19 @@ class _Run:
             with suppress(ProcessLookupError):
                 os.kill(self.broker.pid, signal.SIGCONT)
 
+    def victims(self, kind: str) -> list[Member]:
+        return self.fleet.victims(kind) if self.plan.everything else self.fleet.awake()
+
     async def worker_fault(self, number: int, fault: Fault) -> None:
         fleet = self.fleet
         if fault.kind == "join":
             fleet.wanted += 1
             self.note(number, fault, f"worker {fleet.started + 1}")
             return
-        while not (awake := fleet.awake()):
+        while not (victims := self.victims(fault.kind)):
             await asyncio.sleep(0.1)
-        victim = awake[fault.victim % len(awake)]
-        self.note(number, fault, f"{victim.name} (pid {victim.process.pid})")
+        victim = victims[fault.victim % len(victims)]
+        self.note(number, fault, f"{victim.name} (pid {victim.pid})")
         if fault.kind == "kill":
             fleet.kill(victim)
         elif fault.kind == "pause":

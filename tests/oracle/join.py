@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import json
 import math
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -186,11 +187,20 @@ class Court:
     def link(self) -> None:
         for (key, *_), records in self.by_identity[READS].items():
             self.reads_by_key.setdefault(key, []).append(records)
+        hits_by_key: dict[str, list[list[Record]]] = defaultdict(list)
+        for (key, _), records in self.by_identity[HITS].items():
+            hits_by_key[key].append(records)
+        captured = sorted((captured_ms, key) for key, _, captured_ms in self.by_identity[READS])
         for shot_records in filter(None, map(self.taking_part, self.by_identity[SHOTS].values())):
-            for hit_records in self.by_identity[HITS].values():
-                incident = self.incident(shot_records, hit_records)
-                if incident is not None:
-                    self.verdict.incidents[incident["incident_id"]] = incident
+            # a plate that was not read in the window of any content of the shot has no evidence
+            occurred = [record.content["occurred_at_ms"] for record in shot_records]
+            first = bisect_left(captured, (min(occurred) - self.join["before_ms"],))
+            last = bisect_left(captured, (max(occurred) + self.join["after_ms"] + 1,))
+            for key in sorted({key for _, key in captured[first:last]} & hits_by_key.keys()):
+                for hit_records in hits_by_key[key]:
+                    incident = self.incident(shot_records, hit_records)
+                    if incident is not None:
+                        self.verdict.incidents[incident["incident_id"]] = incident
 
     def taking_part(self, shots: list[Record]) -> list[Record]:
         """The records of a shot that did not come too long after their event."""

@@ -21,6 +21,8 @@ TOPICS = (SHOTS, HITS, READS, ACTIONS)
 EVENT_TIME = {SHOTS: "occurred_at_ms", HITS: "reported_at_ms", READS: "captured_at_ms", ACTIONS: "at_ms"}
 
 LONGEST_PLATE = 10
+LONGEST_INTEGER = 100
+DEEPEST = 256
 EVER = math.inf
 
 Value = dict[str, Any]
@@ -115,11 +117,51 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _integer(digits: str) -> int:
+    """An integer; of very long ones, which no field takes, only the sign."""
+    return int(digits) if len(digits) < LONGEST_INTEGER else int(digits[:1] + "1") * 2**64
+
+
 def parsed(line: Value) -> Any:
     """The JSON value of an archive line; ValueError if its bytes are not JSON in UTF-8."""
     if "value_base64" not in line:
         return line.get("value")
-    return json.loads(base64.b64decode(line["value_base64"]).decode("utf-8"), parse_constant=_no_constant)
+    text = base64.b64decode(line["value_base64"]).decode("utf-8")
+    value = json.loads(text, parse_constant=_no_constant, parse_int=_integer)
+    if "\\u" in text:  # an escape must be a character: half a surrogate pair has no encoding
+        pairs = json.loads(text, object_pairs_hook=list, parse_int=_integer)
+        json.dumps(pairs, ensure_ascii=False).encode("utf-8")
+    return value
+
+
+def too_deep(raw: bytes) -> str | None:
+    """The reason to reject bytes that are nested too deep; None if they are not."""
+    if raw.count(b"[") + raw.count(b"{") <= DEEPEST:
+        return None
+    depth = deepest = 0
+    is_in_string = is_escaped = False
+    for byte in raw:
+        was_escaped, is_escaped = is_escaped, False
+        if was_escaped and byte in b'"\\':
+            continue
+        if byte == ord("\\"):
+            is_escaped = True
+        elif byte == ord('"'):
+            is_in_string = not is_in_string
+        elif not is_in_string:
+            depth += (byte in b"[{") - (byte in b"]}")
+            deepest = max(deepest, depth)
+    if deepest <= DEEPEST:
+        return None
+    return "not_json" if depth or is_in_string else "schema"
+
+
+def rejected_unparsed(line: Value, join: Value) -> str | None:
+    """The reason to reject a record because of its size or its nesting; None if there is none."""
+    if "value_base64" not in line:
+        return None
+    raw = base64.b64decode(line["value_base64"])
+    return "limit" if len(raw) > join.get("max_record_bytes", EVER) else too_deep(raw)
 
 
 def with_defaults(topic: str, value: Any) -> Value | None:
@@ -221,6 +263,8 @@ def _identity(topic: str, content: Value) -> tuple[Any, ...]:
 
 def accepted_or_reason(topic: str, index: int, line: Value, ramps: dict[str, Value], join: Value) -> Record | str:
     """The record, or the first reason that makes it a dead letter."""
+    if reason := rejected_unparsed(line, join):
+        return reason
     try:
         content = with_defaults(topic, parsed(line))
     except ValueError:
