@@ -18,7 +18,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -37,14 +37,12 @@ from streams.worker.fenced_writer import ProducerFencedError
 from streams.worker.health import ProgressMonitor
 from streams.worker.joined_ends import JoinedEnds
 from streams.worker.rebuild import Recovery
-from streams.worker.records import Batch
+from streams.worker.records import Batch, pieces
 from streams.worker.spike_counters import CounterService
 
 _IDLE_S: Final = 0.05
 """How long to wait when no partition may be read yet."""
 _RETRY_S: Final = 1.0
-_HITS_AT_ONCE: Final = 250
-"""Per piece of an import: few enough for shots to pass between."""
 
 
 class BatchConsumer(CommittingConsumer):
@@ -274,29 +272,21 @@ class BatchConsumer(CommittingConsumer):
         Between pieces the lock is free: a shot waits for one piece, not for a whole import.
         """
         await self._search_unlisted(batches)
-        for piece in self._pieces(batches):
+        for piece in pieces(batches, self.prefix + HITS):
             async with self.partitions.lock:
-                if epoch != self._epoch:
-                    return  # revoked meanwhile: reading begins where the next assignment says
                 owned = piece.keys() & self._position.keys()
                 current = owned & active if self._is_current(epoch) else set()
                 for tp in owned - current:
                     self._thread.seek(tp, self._position[tp])
-                await self._apply_batches({tp: piece[tp] for tp in current})
+                await self._apply_batches({tp: rows for tp in current if (rows := self._new(tp, piece[tp]))})
 
-    def _pieces(self, batches: Mapping[TP, Sequence[Any]]) -> Iterator[dict[TP, Sequence[Any]]]:
-        """Split batches: hits by partition and number, reads of all partitions together."""
-        reads = {}
-        for tp, rows in batches.items():
-            if tp.topic == self.prefix + HITS:
-                yield from ({tp: rows[first : first + _HITS_AT_ONCE]} for first in range(0, len(rows), _HITS_AT_ONCE))
-            else:
-                reads[tp] = rows
-        if reads:
-            yield reads
+    def _new(self, tp: TP, rows: Sequence[Any]) -> Sequence[Any]:
+        """Leave out rows applied before: a batch that outlives its drain seeks back as well."""
+        position = self._position[tp]
+        return rows if rows[0].offset >= position else [row for row in rows if row.offset >= position]
 
     async def _search_unlisted(self, batches: Mapping[TP, Sequence[Any]]) -> None:
-        """Prepare for all hits of the batches; reads of these batches come after them."""
+        """Prepare for the hits of the batches; their reads come after them."""
         for tp, rows in batches.items():
             if tp.topic == self.prefix + HITS:
                 await self.partitions.search_unlisted(Batch(self.prefix, tp.topic, tp.partition, rows))

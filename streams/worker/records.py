@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from faust.types import TP
 from msgspec import structs
 
 from streams.core.events import Headers, Record
@@ -16,6 +17,8 @@ _FORWARDED_FROM = re.compile(rb"\d{1,10}:\d{1,19}")
 _STAMP = re.compile(rb"-?\d{1,15}")
 """At most 15 digits, about 30 000 years: published integers are within ±2⁵³."""
 
+_HITS_AT_ONCE: Final = 250
+"""Per piece of an import: few enough for shots to pass between."""
 LOG_APPEND_TIME: Final = 1
 """The type of a stamp that the broker set."""
 
@@ -73,6 +76,21 @@ class Batch(NamedTuple):
         if any([row.headers for row in self.rows]):  # noqa: C419 - a generator takes twice as long
             return None
         return [row.value for row in self.rows], [row.timestamp for row in self.rows]
+
+
+def pieces(batches: Mapping[TP, Sequence[Any]], hits: str) -> Iterator[dict[TP, Sequence[Any]]]:
+    """Split rows by partition: those of the topic ``hits`` into small pieces, all others together.
+
+    A bulk import must not hold the worker for long at a time. Reads cost far less than hits.
+    """
+    others = {}
+    for tp, rows in batches.items():
+        if tp.topic == hits:
+            yield from ({tp: rows[first : first + _HITS_AT_ONCE]} for first in range(0, len(rows), _HITS_AT_ONCE))
+        else:
+            others[tp] = rows
+    if others:
+        yield others
 
 
 def row_record(prefix: str, topic: str, partition: int, row: Any) -> Record:  # noqa: ANN401 - aiokafka has no types
