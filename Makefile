@@ -13,7 +13,7 @@ NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11) and "rampwatch ne
 help:
 	@echo "make demo     play a simulated Hartford evening through a local Kafka (ARGS='--site kansas-city', …)"
 	@echo "make test     run all checks and tests (ARGS='-k rebuild', …)"
-	@echo "make soak     run the same tests with much larger numbers, about an hour"
+	@echo "make soak     run the same tests with much larger numbers, for hours"
 	@echo "make lint     check types, style and import direction"
 	@echo "make bench    measure a worker beside its baselines, on a local Kafka"
 	@echo "make schemas  regenerate schemas/ from the types"
