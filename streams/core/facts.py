@@ -42,7 +42,17 @@ class Version(Generic[E]):
         if at == len(self.stamps_ms) or self.stamps_ms[at] != stamp_ms:
             self.stamps_ms.insert(at, stamp_ms)
             if len(self.stamps_ms) > _STAMPS_MAX:
-                del self.stamps_ms[-2]
+                self._thin()
+
+    def _thin(self) -> None:
+        """Keep about half of the stamps, evenly spread, with the first and the last."""
+        first_ms, last_ms = self.stamps_ms[0], self.stamps_ms[-1]
+        apart_ms = (last_ms - first_ms) // (_STAMPS_MAX // 2)
+        kept = [first_ms]
+        for stamp_ms in self.stamps_ms[1:-1]:
+            if stamp_ms - kept[-1] > apart_ms:
+                kept.append(stamp_ms)
+        self.stamps_ms = [*kept, last_ms]
 
     def in_span(self, since_ms: int, until_ms: int) -> bool:
         """Return whether it has a stamp from ``since_ms`` to ``until_ms``, both included."""
