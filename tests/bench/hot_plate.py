@@ -24,7 +24,7 @@ from streams.settings import Settings
 from tests.drivers.topics import last_incidents, topics_of
 from tests.drivers.workers import await_handled, worker
 
-PLATE: Final = "HOT0001"
+PLATE: Final = "HAT0001"
 WAIT_S_MAX: Final = 900
 
 
