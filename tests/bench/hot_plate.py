@@ -50,7 +50,7 @@ def measure(settings: Settings, folder: Path, reads: int, shots: int) -> Figures
     rows += [shot_at(ramp, f"shot-{n}", at_ms) for n in range(shots)]
     rows += [(READS, PLATE, read_of(PLATE, f"read-{n:06}", at_ms + n % 60_000, ramp.ramp_id)) for n in range(reads)]
     limit = {"RAMPWATCH_JOIN_MAX_READS_PER_PLATE": str(reads + 1)}
-    with worker(settings, folder, **limit) as running:
+    with worker(settings, folder, name=f"worker-{reads}", **limit) as running:
         began_s = time.perf_counter()
         asyncio.run(fill(settings.broker, settings.prefix, rows))
         await_handled(settings, running, wait_s_max=WAIT_S_MAX)
