@@ -339,7 +339,7 @@ class Engine:
         """The read if it was evidence when its time was up, or is evidence now if it is not."""
         span = Span(shot.first_ms, self._rules)
         read = reads.fact(span.freeze_ms)
-        if read is None:
+        if read is None or read.event.confidence < self._rules.min_confidence:  # most that fail fail here
             return None
         decided_ms = min(read.event.captured_at_ms + self._rules.read_retention_ms, span.freeze_ms)
         shot_then, hit_then = shot.fact(decided_ms), hit.fact(decided_ms, span.since_ms)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from streams.core.topics import HITS, INCIDENTS, JOINED, READS
+from streams.core.topics import JOINED, READS
 from streams.kafka import topics
 from streams.local_broker.broker import LocalBroker
 from streams.replay.player import Playable
@@ -22,7 +22,7 @@ from streams.settings import Settings
 from tests.drivers.brokers import Broker
 from tests.drivers.faulty_worker import BLOCKED
 from tests.drivers.ports import free_port
-from tests.drivers.topics import STAMP_HEADER, last_incidents, publish, publish_raw, topics_of
+from tests.drivers.topics import STAMP_HEADER, last_incidents, publish, topics_of
 from tests.drivers.waiting import WAIT_S_MAX, eventually
 from tests.drivers.workers import Worker, await_handled, members_of, worker
 from tests.lanes import LANE
@@ -86,20 +86,6 @@ def test_a_feed_of_unusable_records_delays_the_other_feeds_by_seconds_only(
             )
             eventually([one], lambda: watermark_s(one) > EVENING_MS / 1000 - 60, "the watermark stands still")
         assert list(last_incidents(settings)) == [pair_id("delayed", "SIM 101")]
-
-
-def test_an_incident_of_a_newer_version_stops_a_worker_with_an_error(
-    broker: Broker, prefix: str, tmp_path: Path
-) -> None:
-    with topics_of(broker.address, prefix) as settings:
-        publish_raw(settings, [(INCIDENTS, b'{"a_new": "field"}', []), (HITS, b"no JSON", [])])
-        with worker(settings, tmp_path) as one:
-            await_handled(settings, one)  # without rampwatch's header it is skipped
-            assert one.stop()[0] == 0
-        publish_raw(settings, [(INCIDENTS, b'{"a_new": "field"}', [("rampwatch-digest", b"00")])])
-        with worker(settings, tmp_path, up=False) as other:
-            assert other.process.wait(60) == 2
-        assert "published by a newer version of rampwatch" in other.log_text()
 
 
 def test_a_worker_waits_for_a_broker_that_hangs_and_nothing_is_lost(
