@@ -22,6 +22,7 @@ from streams.kafka.connection import ACCESS_ERRORS, RESPONSE_S_MAX, access_error
 from streams.log_format import described
 from streams.resources.calibration import load_calibration
 from streams.settings import Settings, warnings
+from streams.worker import metrics
 from streams.worker.agents import declare_agents
 from streams.worker.aiokafka_patch import tolerate_unreadable_records, use_plain_records
 from streams.worker.assigned_partitions import AssignedPartitions
@@ -152,6 +153,7 @@ async def run(settings: Settings, site: Site, ready: Callable[[], None]) -> None
     shutdown = Shutdown(lambda: _hang(progress))
     for warning in warnings(settings):
         log.warning(warning)
+    metrics.PARTITIONS_EXPECTED.set(settings.partitions)
     readiness: Readiness | None = None
     if settings.metrics_port:  # served from now on: a worker that waits is alive, but not ready
         _serve(settings, HealthPages(progress, lambda: readiness.reasons() if readiness else [_NOT_STARTED]))

@@ -67,7 +67,6 @@ class AssignedPartitions:
         self.rules = rules
         self.broadcast_sources: frozenset[Source] = frozenset(broadcast_sources)
         self.lag = Lag()
-        metrics.PARTITIONS_EXPECTED.set(partitions)
         self.lock = asyncio.Lock()
         self.first_assignment_ready = asyncio.Event()
         """Set when the first assignment is taken over."""

@@ -88,7 +88,9 @@ class Owner:
     def __post_init__(self) -> None:
         progress = ProgressMonitor(60_000)
         site, outputs = load_site(self.settings.site), Outputs(None, self.settings, "0" * 16, progress)  # type: ignore[arg-type]
-        self.partitions = AssignedPartitions(site, self.settings.join, DEFAULT, outputs, [], len(NUMBERS))
+        self.partitions = AssignedPartitions(
+            site, self.settings.join, DEFAULT, outputs, [], len(NUMBERS), progress.mark
+        )
         self.recovery = Recovery(self.settings, self.partitions, outputs.headers, progress)
         ends = {READS: READS_EACH, HITS: HITS_EACH}
         self.commits = {
