@@ -181,4 +181,4 @@ async def _await_handled(settings: Settings, workers: Sequence[Worker], deadline
 
 def _behind(ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, Any]) -> list[str]:
     offsets = {tp: committed[tp].offset if tp in committed else 0 for tp in ends}
-    return [f"{tp.topic}-{tp.partition} at {offsets[tp]} of {end}" for tp, end in ends.items() if offsets[tp] != end]
+    return [f"{tp.topic}-{tp.partition} at {offsets[tp]} of {end}" for tp, end in ends.items() if offsets[tp] < end]

@@ -86,6 +86,7 @@ def fuzz_worker(
             await_handled(settings, running, wait_s_max=CHUNK_S_MAX)
             chunks_ms.append(1000 * (time.monotonic() - chunk_s) / len(records))
             progress(report.records, time.monotonic() - began_s)
+        await_handled(settings, running, wait_s_max=CHUNK_S_MAX)  # the forwarded copies as well
         _measure(report, chunks_ms)
         _check(report, settings, running, sent)
         pages = running.metrics()
