@@ -50,7 +50,7 @@ class CommittingThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def _start_thread(self) -> None:
         # mode raises a crash again at the end of the thread, after it was reported: Python would
         # print the traceback
-        with suppress(Exception):
+        with suppress(Exception, asyncio.CancelledError):
             super()._start_thread()
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - Faust has no types
