@@ -39,7 +39,7 @@ def is_near(site: Site, place: Place, max_distance_m: int) -> bool:
     A site without zones is what lies between its ramps.
     """
     if not site.zones:
-        return _from_box_m([(ramp.lat, ramp.lon) for ramp in site.ramps.values()], place) <= max_distance_m
+        return _from_box_m(_box([(ramp.lat, ramp.lon) for ramp in site.ramps.values()]), place) <= max_distance_m
     if site.zone_at(*place) != CITY:
         return True
     return any(distance_m(*place, ramp.lat, ramp.lon) <= max_distance_m for ramp in site.ramps.values())
@@ -73,11 +73,18 @@ def far_ramps(site: Site) -> list[str]:
     corners = [(lat, lon) for zone in site.zones for polygon in zone.geometry for ring in polygon for lon, lat in ring]
     if not corners:
         return []
-    return [ramp.ramp_id for ramp in site.ramps.values() if _from_box_m(corners, (ramp.lat, ramp.lon)) > _RAMP_FAR_M]
+    box = _box(corners)
+    return [ramp.ramp_id for ramp in site.ramps.values() if _from_box_m(box, (ramp.lat, ramp.lon)) > _RAMP_FAR_M]
 
 
-def _from_box_m(corners: Collection[Place], place: Place) -> int:
-    """Return the distance of a place from the box around some places; 0 inside it."""
-    lats, lons = zip(*corners, strict=True)
+def _box(places: Collection[Place]) -> tuple[Place, Place]:
+    """Return the south-western and the north-eastern corner of the box around some places."""
+    lats, lons = zip(*places, strict=True)
+    return (min(lats), min(lons)), (max(lats), max(lons))
+
+
+def _from_box_m(box: tuple[Place, Place], place: Place) -> int:
+    """Return the distance of a place from a box; 0 inside it."""
+    (south, west), (north, east) = box
     lat, lon = place
-    return distance_m(lat, lon, min(max(lat, min(lats)), max(lats)), min(max(lon, min(lons)), max(lons)))
+    return distance_m(lat, lon, min(max(lat, south), north), min(max(lon, west), east))
