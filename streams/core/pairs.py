@@ -62,10 +62,10 @@ class Pair:
         if known == stamped or self.is_final(order):
             return False
         self.open[at : at + (known is not None)] = [] if stamped is None else [stamped]
-        self._settle()
+        self._trim()
         return True
 
-    def _settle(self) -> None:
+    def _trim(self) -> None:
         """Drop what is after the first read left out.
 
         That may be a finalized one: a read that was forwarded late comes before them.
@@ -81,7 +81,7 @@ class Pair:
         Stops where no further read can matter.
         """
         self.open = []
-        self._settle()
+        self._trim()
         for order, stamped in reads:
             if self.ignores(order[0]):
                 break
@@ -95,14 +95,14 @@ class Pair:
             reads = self.finalized + self.open[:due]
             self.finalized, self._left_out_from_ms = self._first(reads)
             self.open = self.open[due:]
-            self._settle()
+            self._trim()
 
     def restore(self, finalized: Iterable[StampedRead], left_out_from_ms: int | None) -> None:
         """Attach reads for good, as a published incident has them."""
         self.finalized += finalized
         if left_out_from_ms is not None:
             self._left_out_from_ms = left_out_from_ms
-        self._settle()
+        self._trim()
 
     def reads(self) -> tuple[list[StampedRead], int | None]:
         """Return the reads an incident keeps, and the time of the first one it leaves out."""
