@@ -13,7 +13,7 @@ from statistics import mean
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from streams.core.events import InvalidRecord, Record
 from streams.core.intake import Intake
@@ -25,13 +25,16 @@ from tests.drivers.engine import scenario
 from tests.drivers.topics import STAMP_HEADER, headers_of, last_incidents, read_topic, topics_of
 from tests.drivers.workers import Worker, await_handled, worker
 from tests.fuzz.honest import honest_pair, incident_of, plate_of
-from tests.fuzz.mutate import Mutated, Mutator, valid_records
-from tests.oracle.records import HITS, READS, Value, normalised, plate_key
+from tests.fuzz.mutate import Mutated, Mutator, Valid, valid_records
+from tests.oracle.records import HITS, READS, SHOTS, Value, normalised, plate_key
 
 CHUNK: Final = 1_000
 """Records sent at once; then the worker must have handled them."""
 CHUNK_S_MAX: Final = 120.0
 HONEST_EVERY: Final = 100
+HONEST_PAIRS: Final = 60
+"""At most, because each of their shots links to each of their cars."""
+FAR_LAT: Final = -45.0
 GROWTH_MAX: Final = 4.0
 """The last quarter of the records may cost so much more than the first: the worker keeps more."""
 CHUNKS_MIN: Final = 8
@@ -73,13 +76,14 @@ def fuzz_worker(
     """
     site = folder / "site.geojson"
     site.write_text(json.dumps(scenario(0).world.site), "utf-8")
-    report, valid = Report(seed), valid_records()
+    report, valid = Report(seed), [_apart(one) for one in valid_records()]
+    honest_every = max(HONEST_EVERY, number // HONEST_PAIRS)
     began_s = time.monotonic()
     with topics_of(address, prefix, str(site), partitions=4) as settings, worker(settings, folder) as running:
         sent: list[Playable] = []
         chunks_ms = []
         for chunk in _chunks(Mutator(valid, seed).records(number)):
-            records = list(_with_honest(chunk, report))
+            records = list(_with_honest(chunk, report, honest_every))
             sent += records
             chunk_s = time.monotonic()
             asyncio.run(_publish(settings, records))
@@ -108,13 +112,20 @@ def _chunks(records: Iterator[Mutated]) -> Iterator[list[Mutated]]:
         yield chunk
 
 
-def _with_honest(chunk: Sequence[Mutated], report: Report) -> Iterator[Playable]:
+def _apart(one: Valid) -> Valid:
+    """Move a shot far away: incidents of mutated records would grow with the square of both."""
+    if one.topic != SHOTS:
+        return one
+    return structs.replace(one, value=json.dumps({**json.loads(one.value), "lat": FAR_LAT}).encode())
+
+
+def _with_honest(chunk: Sequence[Mutated], report: Report, every: int) -> Iterator[Playable]:
     ramp_id, ramp = min(scenario(0).site.ramps.items())
     for mutated in chunk:
         report.records += 1
         report.bytes += len(mutated.value)
         yield Playable(mutated.topic, mutated.stamp_ms, _key(mutated), mutated.value)
-        if report.records % HONEST_EVERY == 0:
+        if report.records % every == 0:
             yield from honest_pair(report.honest, mutated.stamp_ms, ramp_id, ramp.lat, ramp.lon)
             report.honest += 1
 
